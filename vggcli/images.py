@@ -1,0 +1,253 @@
+"""From a path to the network's input: open, decode, orient, convert to RGB, resize.  The only user of Pillow for input.
+
+The result equals torchvision's `Resize((224, 224))` (or `Resize(256), CenterCrop(224)`) on the same picture to the
+bit; the division by 255 and the normalisation belong to the engines, so images travel as bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+
+from vggcli import pixels
+from vggcli.errors import InputError
+from vggcli.inputs import STDIN, Input
+from vggcli.zoo import Preprocessing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Kinds of failure, as they stand in the records.
+KINDS = {
+    "missing": "no such file",
+    "vanished": "found in a folder, gone when it was opened",
+    "permission": "not readable for this user",
+    "not-a-file": "a folder, FIFO, socket or device",
+    "empty": "no bytes",
+    "unsupported": "not an image, or of a format that is not decoded",
+    "truncated": "the image data ends early",
+    "damaged": "the image data is broken",
+    "bomb": "more pixels than --max-pixels",
+    "unreadable": "the system could not read the file",
+    "timeout": "decoding took too long",
+    "memory": "not enough memory for one image",
+    "model": "the network gave no number for it",
+}
+
+# Decoded formats, most common first, since Pillow tries them in order and loads its rarer plugins only when it gets to
+# them.  Left out on purpose: EPS runs an external program, and WMF, BUFR, GRIB, HDF5 and MPEG only name the format.
+FORMATS = (
+    "JPEG PNG GIF BMP PPM WEBP TIFF MPO AVIF JPEG2000 DIB ICO CUR ICNS TGA PCX DCX DDS SGI PSD QOI XBM XPM SUN BLP FITS "
+    "FLI FTEX GBR IM IMT MCIDAS MSP PCD PIXAR SPIDER XVTHUMB"
+).split()
+
+DEFAULT_MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB of 3-byte pixels
+MAX_STDIN_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How images are read.
+
+    Attributes:
+        crop: `Resize(256), CenterCrop(224)` instead of the squash to 224x224.
+        exif: apply the EXIF orientation.
+        allow_truncated: classify what there is of an image that ends early.
+        max_pixels: an image of more pixels is refused before its pixels are decoded.
+        fast: let the JPEG decoder halve the picture while it stays at least twice the target size.
+    """
+
+    crop: bool = False
+    exif: bool = True
+    allow_truncated: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    fast: bool = False
+    preprocessing: Preprocessing = Preprocessing()
+
+    def describe(self) -> str:
+        """In words for the provenance, e.g. "squash 224"."""
+        size = self.preprocessing.size
+        parts = [f"crop {self.preprocessing.crop_resize}/{size}" if self.crop else f"squash {size}"]
+        parts += ["no exif"] * (not self.exif) + ["fast decode"] * self.fast
+        return ", ".join(parts + ["truncated allowed"] * self.allow_truncated)
+
+
+class ImageLoader:
+    """Decodes images; safe to call from many threads."""
+
+    def __init__(self, decoding: Decoding) -> None:
+        self.decoding = decoding
+        self._gate = _Gate()
+        # Pillow refuses above twice this figure and warns above it; the warning says nothing that we need.
+        Image.MAX_IMAGE_PIXELS = max(1, (decoding.max_pixels + 1) // 2)
+        warnings.filterwarnings("ignore", module=r"PIL\..*")
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+    def load(self, item: Input) -> tuple[NDArray[np.uint8], bool]:
+        """The network's input (size, size, 3), uint8, RGB, and whether the image data ended early.
+
+        Raises:
+            InputError: with one of `KINDS`; nothing else, whatever the file holds.
+        """
+        try:
+            with self._open(item) as stream:
+                return self._decode(stream, item.path)
+        except InputError:
+            raise
+        except MemoryError as error:
+            raise InputError("memory", item.path, "there is not enough memory to decode it") from error
+        except OSError as error:
+            raise _from_os(error, item) from error
+
+    @contextmanager
+    def _open(self, item: Input) -> Iterator[IO[bytes]]:
+        if item.path == STDIN and item.given:
+            data = sys.stdin.buffer.read(MAX_STDIN_BYTES)
+            if not data:
+                raise InputError("empty", STDIN, "standard input holds no bytes")
+            yield io.BytesIO(data)
+            return
+        if "\0" in item.path:
+            raise InputError("missing", item.path, "no file name holds a zero byte")
+        # O_NONBLOCK: opening a FIFO without a writer would wait for ever.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(item.path, flags)
+        with open(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError("not-a-file", item.path, f"it is {_file_type(status.st_mode)}, not an image file")
+            if status.st_size == 0:
+                raise InputError("empty", item.path, "the file is empty")
+            yield stream
+
+    def _decode(self, stream: IO[bytes], path: str) -> tuple[NDArray[np.uint8], bool]:
+        try:
+            with self._gate.shared():
+                return self._pixels(stream, path), False
+        except InputError as error:
+            if error.kind != "truncated" or not self.decoding.allow_truncated:
+                raise
+        stream.seek(0)
+        # The switch is global in Pillow: nobody else may decode while it is on.
+        with self._gate.alone():
+            ImageFile.LOAD_TRUNCATED_IMAGES = True
+            try:
+                return self._pixels(stream, path), True
+            finally:
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    def _pixels(self, stream: IO[bytes], path: str) -> NDArray[np.uint8]:
+        steps: tuple[Callable[[Any], Image.Image], ...] = (self._header, self._body, pixels.to_rgb, self._fit)
+        picture: Any = stream
+        for step in steps:
+            try:
+                picture = step(picture)
+            except (InputError, MemoryError):
+                raise
+            except Image.DecompressionBombError as error:
+                raise InputError("bomb", path, f"it has more than {self.decoding.max_pixels} pixels") from error
+            except Exception as error:
+                # The border to every decoder: whatever one throws at a broken file is this file's failure alone.
+                raise _from_decoder(error, stream, path) from error
+        return np.asarray(picture)
+
+    def _header(self, stream: IO[bytes]) -> Image.Image:
+        picture = Image.open(stream, formats=FORMATS)
+        if picture.width * picture.height > self.decoding.max_pixels:
+            raise Image.DecompressionBombError
+        return picture
+
+    def _body(self, picture: Image.Image) -> Image.Image:
+        if self.decoding.fast:
+            side = 2 * (
+                self.decoding.preprocessing.crop_resize if self.decoding.crop else self.decoding.preprocessing.size
+            )
+            picture.draft(None, (side, side))
+        picture.load()
+        if self.decoding.exif:
+            try:
+                return ImageOps.exif_transpose(picture)
+            except Exception:
+                return picture  # unreadable metadata is no reason to refuse a readable picture
+        return picture
+
+    def _fit(self, picture: Image.Image) -> Image.Image:
+        size = self.decoding.preprocessing.size
+        if not self.decoding.crop:
+            return picture.resize((size, size), Image.Resampling.BILINEAR)
+        width, height = picture.size
+        shorter, resize = min(width, height), self.decoding.preprocessing.crop_resize
+        width, height = (int(resize * width / shorter), int(resize * height / shorter))
+        if width * height > self.decoding.max_pixels:
+            raise Image.DecompressionBombError  # a strip so thin that enlarging it would fill the memory
+        if (width, height) != picture.size:
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        return picture.crop((left, top, left + size, top + size))
+
+
+class _Gate:
+    """Many inside together, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._changed:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._inside == 0)
+            yield
+
+
+def _from_os(error: OSError, item: Input) -> InputError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        if item.given:
+            return InputError("missing", item.path, "there is no such file")
+        return InputError("vanished", item.path, "it was there when the folder was listed and is gone")
+    if isinstance(error, PermissionError):
+        return InputError("permission", item.path, "this user may not read it")
+    if isinstance(error, IsADirectoryError) or error.errno == errno.ENXIO:
+        return InputError("not-a-file", item.path, "it is a folder, socket or device, not an image file")
+    why = os.strerror(error.errno).lower() if error.errno else str(error)
+    return InputError("unreadable", item.path, f"the system says: {why}")
+
+
+def _from_decoder(error: Exception, stream: IO[bytes], path: str) -> InputError:
+    if isinstance(error, OSError) and error.errno:
+        raise error  # the disk, not the decoder
+    if isinstance(error, Image.UnidentifiedImageError):
+        stream.seek(0)
+        return InputError("unsupported", path, pixels.describe_bytes(stream.read(512)))
+    text = str(error).strip() or type(error).__name__
+    if any(word in text.lower() for word in ("truncat", "unexpected end", "end of file", "not enough data", "eof")):
+        return InputError("truncated", path, "the image data ends early (--allow-truncated reads what there is)")
+    return InputError("damaged", path, f"its data cannot be decoded ({text})")
+
+
+def _file_type(mode: int) -> str:
+    types = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device"}
+    return types.get(stat.S_IFMT(mode), "a device")
