@@ -1,0 +1,144 @@
+"""Where weights come from: the cache, which is torch hub's own, else a verified download into it.
+
+Files that torchvision has already fetched are used, and torchvision uses what is fetched here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from vggcli.errors import DownloadError, UsageError, WeightsError
+from vggcli.transport import redacted
+
+MIRROR_VARIABLE = "VGG_MIRROR"
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """How weights may be fetched.
+
+    Attributes:
+        offline: open no socket; what is not in the cache is an error.
+        mirror: URL that holds the weights files by their names, used instead of the official server; None means the
+            environment's VGG_MIRROR, if set. Plain HTTP is allowed here because the person chose it.
+        progress: draw a progress bar on standard error; by default where that is a terminal.
+    """
+
+    offline: bool = False
+    mirror: str | None = None
+    progress: bool = field(default_factory=_on_terminal)
+
+
+def cache_folder() -> Path:
+    """Torch hub's folder of checkpoints, found without torch; it need not exist.
+
+    `$TORCH_HOME`, else `$XDG_CACHE_HOME/torch`, else `~/.cache/torch`; in it `hub/checkpoints`.
+    """
+    chosen = os.environ.get("TORCH_HOME")
+    home = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
+    return home.expanduser() / "hub" / "checkpoints"
+
+
+def cached(file_name: str) -> Path | None:
+    """The weights file of this name in the cache; None when it is absent, empty or not a regular file."""
+    path = cache_folder() / file_name
+    try:
+        return path if path.is_file() and path.stat().st_size > 0 else None
+    except OSError:
+        return None
+
+
+def fetch(url: str, sha256_prefix: str, options: FetchOptions | None = None) -> Path:
+    """The weights file of this URL: from the cache, else downloaded into it.
+
+    A cached file is not hashed again, which would cost seconds at every start: its hash was checked before it got its
+    name. `verify` checks on request.
+
+    Args:
+        url: official address; its last part is the file's name in the cache and on a mirror.
+        sha256_prefix: hexadecimal digits that the file's SHA-256 begins with.
+        options: offline, mirror, progress.
+
+    Raises:
+        DownloadError: it is not cached and cannot be fetched; names the URL and where a file fetched by hand belongs.
+        UsageError: the mirror is not an HTTP(S) URL.
+    """
+    options = options or FetchOptions()
+    name = urlsplit(url).path.rpartition("/")[2]
+    found = cached(name)
+    if found is not None:
+        return found
+    target = cache_folder() / name
+    mirror = options.mirror or os.environ.get(MIRROR_VARIABLE)
+    source = on_mirror(mirror, name) if mirror else url
+    if options.offline:
+        raise DownloadError(
+            "cannot download",
+            redacted(source),
+            "--offline forbids it, and the file is not in the cache",
+            f"Leave --offline out, or fetch the file in another way and save it as {target}",
+        )
+    from vggcli.download import download
+
+    return download(source, target, sha256_prefix, bar=options.progress)
+
+
+def on_mirror(mirror: str, file_name: str) -> str:
+    """The file's URL on a mirror: the mirror's URL, a slash, the file's name; a query of the mirror is kept.
+
+    Raises:
+        UsageError: the mirror is not an HTTP(S) URL.
+    """
+    try:
+        parts = urlsplit(mirror)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(
+            "cannot use the mirror",
+            redacted(mirror),
+            "it is not an http:// or https:// URL",
+            f"Give the address of the folder that holds {file_name}, or use a local file with --weights",
+        )
+    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{file_name}", parts.query, ""))
+
+
+def sha256_prefix_of(file_name: str) -> str | None:
+    """The beginning of the SHA-256 that a published file carries in its name: "vgg16_bn-6c64b313.pth" -> "6c64b313"."""
+    found = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", file_name)
+    return found.group(1) if found else None
+
+
+def verify(path: Path, sha256_prefix: str | None = None) -> str:
+    """The file's SHA-256 in hexadecimal, checked against the prefix when one is given.
+
+    Raises:
+        WeightsError: the file cannot be read, or its hash begins differently.
+    """
+    sha256 = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                sha256.update(block)
+    except OSError as error:
+        raise WeightsError("cannot read weights", str(path), error.strerror or str(error)) from error
+    digest = sha256.hexdigest()
+    if sha256_prefix is not None and not digest.startswith(sha256_prefix.lower()):
+        raise WeightsError(
+            "wrong weights file",
+            str(path),
+            f"its SHA-256 begins with {digest[: len(sha256_prefix)]}, not {sha256_prefix}: damaged, or another file",
+            "Delete it and download it again",
+        )
+    return digest
