@@ -1,0 +1,203 @@
+"""Where records go as bytes: standard output, a device or FIFO, or a regular file that only ever holds whole records.
+
+Python's own buffers are passed by.  A record is handed to the operating system at once, so a kill loses none, and
+nothing is left over that would fail a second time when the interpreter ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import stat
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from vggcli.errors import OutputError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind
+    fcntl = None  # type: ignore[assignment]
+
+_STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+# Names of open descriptors: even where one leads to a regular file, that file is the shell's business, not ours.
+_DESCRIPTOR_FOLDERS = ("/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+
+
+class _Raw(Protocol):
+    def write(self, data: memoryview, /) -> int | None: ...
+    def flush(self) -> None: ...
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
+def is_stdout(output: Path | None) -> bool:
+    """Whether results go to standard output: no `-o`, `-o -`, or one of the names of descriptor 1."""
+    return output is None or str(output) in _STDOUT_NAMES
+
+
+def is_regular(output: Path) -> bool:
+    """Whether the output is, or will be, a regular file, which can be cut back, replaced and resumed."""
+    if str(output).startswith(_DESCRIPTOR_FOLDERS):
+        return False
+    try:
+        return stat.S_ISREG(output.stat().st_mode)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise cannot_write(output, error) from error
+
+
+def cannot_write(output: Path | str, error: OSError, next_step: str = "") -> OutputError:
+    """The error for an output that cannot be opened or written, in plain words."""
+    steps = {
+        errno.ENOENT: "Make the folder first, or name another with -o",
+        errno.ENOSPC: "Make room and run the same command again with --resume",
+        errno.EDQUOT: "Make room and run the same command again with --resume",
+    }
+    why = (error.strerror or str(error)).lower()
+    return OutputError(
+        "cannot write", str(output), why, next_step or steps.get(error.errno or 0, "Name another output with -o")
+    )
+
+
+class Stream:
+    """A place for whole records.
+
+    Attributes:
+        where: its name, for messages.
+        position: bytes of whole records so far, counted from the start of the file (0 at first for a pipe).
+    """
+
+    def __init__(self, raw: _Raw, where: str, *, regular: bool, is_ours: bool = True) -> None:
+        self._raw, self.where, self._regular, self._is_ours = raw, where, regular, is_ours
+        self.position = 0
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person is looking at it."""
+        try:
+            return os.isatty(self._raw.fileno())
+        except OSError:  # io.UnsupportedOperation: a stand-in for standard output, without a descriptor
+            return False
+
+    def write(self, data: bytes) -> None:
+        """Hand the bytes to the operating system, all or none (a pipe or device may still tear them).
+
+        Raises:
+            BrokenPipeError: nobody reads any more.
+            OutputError: no room, an input/output error, ...; a regular file is cut back to its last whole record.
+        """
+        try:
+            rest = memoryview(data)
+            while rest:
+                written = self._raw.write(rest)
+                if written is None:  # a non-blocking pipe that is full just now
+                    select.select([], [self._raw.fileno()], [])
+                else:
+                    rest = rest[written:]
+            self._raw.flush()
+        except BaseException as error:
+            if self._regular:
+                self._truncate(self.position)
+            if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+                raise cannot_write(self.where, error) from error
+            raise
+        self.position += len(data)
+
+    def cut(self, size: int) -> None:
+        """Drop everything behind the first `size` bytes of a regular file and go on from there."""
+        try:
+            self._truncate(size)
+        except OSError as error:
+            raise cannot_write(self.where, error) from error
+        self.position = size
+
+    def _truncate(self, size: int) -> None:
+        os.ftruncate(self._raw.fileno(), size)
+        os.lseek(self._raw.fileno(), size, os.SEEK_SET)
+
+    def close(self) -> None:
+        """Close what this object opened; some file systems report a full disk only here."""
+        if not self._is_ours:
+            return
+        try:
+            self._raw.close()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise cannot_write(self.where, error) from error
+
+
+def open_stdout() -> Stream:
+    """Standard output as bytes, whatever the locale.
+
+    Raises:
+        OutputError: it is closed (`>&-`).
+    """
+    if sys.stdout is None:
+        raise OutputError("cannot write", "standard output", "it is closed", "Name an output with -o")
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise cannot_write("standard output", error) from error
+    buffer = sys.stdout.buffer
+    return Stream(getattr(buffer, "raw", buffer), "standard output", regular=False, is_ours=False)
+
+
+def open_file(output: Path, *, overwrite: bool = False, resume: bool = False) -> Stream:
+    """Open an output file, or a device or FIFO in its place.
+
+    Args:
+        output: the path as given; symbolic links are followed.
+        overwrite: empty an existing regular file instead of refusing it.
+        resume: keep what an existing regular file holds; the caller cuts it to the place to go on from.
+
+    Raises:
+        UsageError: the file exists and neither was asked for, or another run is writing it.
+        OutputError: it cannot be opened for writing.
+    """
+    try:
+        if not is_regular(output):
+            _refuse_block_device(output)
+            return Stream(io.FileIO(os.open(output, os.O_WRONLY | os.O_APPEND), "w"), str(output), regular=False)
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        if not (overwrite or resume):
+            flags |= os.O_EXCL
+        descriptor = os.open(os.path.realpath(output), flags, 0o666)
+    except FileExistsError as error:
+        raise UsageError(
+            "will not overwrite", str(output), "the file exists", "Add --resume to go on with it or --overwrite"
+        ) from error
+    except OSError as error:
+        raise cannot_write(output, error) from error
+    stream = Stream(io.FileIO(descriptor, "w"), str(output), regular=True)
+    _lock(descriptor, output)
+    if not resume:
+        stream.cut(0)
+    return stream
+
+
+def _refuse_block_device(output: Path) -> None:
+    if stat.S_ISBLK(output.stat().st_mode):
+        raise OutputError("cannot write", str(output), "it is a block device", "Name another output with -o")
+
+
+def _lock(descriptor: int, output: Path) -> None:
+    """Take the file for this process; the lock ends with it, however it ends."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise UsageError(
+            "cannot write", str(output), "another run is writing it", "Wait for that run, or name another output"
+        ) from error
+    except OSError:  # a file system without locks: two runs at once are then the person's care
+        return

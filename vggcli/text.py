@@ -1,0 +1,90 @@
+r"""Text that stays one line and commands no terminal: escaping, its exact inverse, and the guard for spreadsheets.
+
+File names, class names and error texts come from strangers.  A newline in one would split a row, an escape sequence
+would drive the terminal, a bidirectional override would show another name than the one it is.
+
+| character | written as |
+| --- | --- |
+| backslash, tab, newline, carriage return | `\\`, `\t`, `\n`, `\r` |
+| other C0 controls, delete | `\x00` to `\x1f`, `\x7f` |
+| byte 0x80 to 0xff that is no UTF-8 (U+DC80 to U+DCFF of `os.fsdecode`) | `\x80` to `\xff` |
+| C1 controls, U+2028, U+2029, U+202A to U+202E, U+2066 to U+2069, other surrogates | `\u0085`, `\u2028`, ... |
+
+`\xNN` of 0x80 and above is therefore always a byte, never a character, and every escaped text has one meaning.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Everything that ends a line for some reader, that a terminal obeys, that reorders what is shown, or is no UTF-8.
+_UNSAFE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_TO_PRINT = re.compile(f"[{_UNSAFE}]")
+_TO_ESCAPE = re.compile(rf"[\\{_UNSAFE}]")
+_ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4}))")
+_SHORT = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_LONG = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
+
+# What a spreadsheet takes for the start of a formula, in both widths, behind whatever it strips before it looks.
+_FORMULA = re.compile(
+    r"'*[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
+)
+
+# The escapes of what no Parquet string can hold: bytes that are no UTF-8, lone surrogates.
+_LOOKS_UNDECODABLE = re.compile(r"\\x[89a-f][0-9a-f]|\\ud[89a-f][0-9a-f]{2}")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def _escape_one(match: re.Match[str]) -> str:
+    character = match.group()
+    if character in _SHORT:
+        return _SHORT[character]
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
+
+
+def _unescape_one(match: re.Match[str]) -> str:
+    short, byte, code = match.groups()
+    if short:
+        return _LONG[short]
+    if byte:
+        return chr(int(byte, 16)) if byte < "80" else chr(0xDC00 + int(byte, 16))
+    return chr(int(code, 16))
+
+
+def escape(text: str) -> str:
+    """The text on one line, as UTF-8 can hold it; `unescape` gives back exactly the original."""
+    return _TO_ESCAPE.sub(_escape_one, text)
+
+
+def unescape(text: str) -> str:
+    """The original of an escaped text; what is no escape stays as it is."""
+    return _ESCAPED.sub(_unescape_one, text)
+
+
+def printable(text: str) -> str:
+    """The text for people: nothing in it moves the cursor, changes colours or reorders; backslashes stay single."""
+    return _TO_PRINT.sub(_escape_one, text)
+
+
+def guard_formula(text: str) -> str:
+    """The text with a leading apostrophe where a spreadsheet would run it; `unguard_formula` is the exact inverse."""
+    # Texts that already look guarded get one more apostrophe, or the inverse would take theirs away.
+    return "'" + text if _FORMULA.match(text) else text
+
+
+def unguard_formula(text: str) -> str:
+    """The original of a guarded text."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def to_unicode(text: str) -> str:
+    """The text as valid Unicode: as it is, or escaped where it is not or looks escaped; see `from_unicode`."""
+    return escape(text) if _SURROGATE.search(text) or _LOOKS_UNDECODABLE.search(text) else text
+
+
+def from_unicode(text: str) -> str:
+    """The original of `to_unicode`."""
+    return unescape(text) if _LOOKS_UNDECODABLE.search(text) else text
