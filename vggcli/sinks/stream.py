@@ -166,7 +166,7 @@ def open_file(output: Path, *, overwrite: bool = False, resume: bool = False) ->
         if not is_regular(output):
             _refuse_block_device(output)
             return Stream(io.FileIO(os.open(output, os.O_WRONLY | os.O_APPEND), "w"), str(output), regular=False)
-        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
         if not (overwrite or resume):
             flags |= os.O_EXCL
         descriptor = os.open(os.path.realpath(output), flags, 0o666)
@@ -178,8 +178,7 @@ def open_file(output: Path, *, overwrite: bool = False, resume: bool = False) ->
         raise cannot_write(output, error) from error
     stream = Stream(io.FileIO(descriptor, "w"), str(output), regular=True)
     _lock(descriptor, output)
-    if not resume:
-        stream.cut(0)
+    stream.cut(os.fstat(descriptor).st_size if resume else 0)
     return stream
 
 
