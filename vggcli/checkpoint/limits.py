@@ -1,0 +1,22 @@
+"""What a checkpoint may cost to read, so that a hostile file ends in an error and not in a frozen machine.
+
+Each bound is far above what a real checkpoint needs: vgg16_bn has 4,000 pickle opcodes in 10 KB.
+"""
+
+PICKLE_BYTES = 32 << 20  # one pickle; text may take four times this in memory
+OPCODES = 1_000_000  # about a second and 250 MB of small objects in the worst case
+STACK_ITEMS = 1_000_000
+MARKS = 10_000  # MARK opcodes open at once
+NUMBER_BYTES = 1024  # one integer; 2,466 decimal digits, below Python's own limit for printing it
+LINE_BYTES = 1 << 20  # one text operand of the old protocols
+NAME_CHARACTERS = 1024  # one dotted name of a global
+NAMES = 10_000  # distinct globals listed in an error
+
+DEPTH = 100  # containers inside containers; readers of the result may recurse
+NODES = 1_000_000  # values in the result, a shared container counted wherever it appears
+DIMENSIONS = 32  # NumPy 1's own limit
+OVERLAPPING_ELEMENTS = 1 << 28  # numbers in a tensor whose elements share memory, as after expand(): 1 GiB as float32
+
+ARCHIVE_DIRECTORY_BYTES = 32 << 20  # the central directory of a zip file
+ARCHIVE_MEMBERS = 200_000
+SAFETENSORS_HEADER_BYTES = 8 << 20  # about 80,000 tensors

@@ -1,0 +1,59 @@
+"""How torch.save refers to a storage from its pickle: the persistent id."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vggcli.checkpoint.problems import Unreadable, Unsupported
+from vggcli.checkpoint.rebuild import QUANTISED_STORAGES, STORAGE_DTYPES
+from vggcli.checkpoint.tensor import DTYPES, LARGEST
+from vggcli.checkpoint.values import Global
+
+
+class StorageId(NamedTuple):
+    """What a persistent id says.
+
+    Attributes:
+        key: the storage's name in the file.
+        dtype: of its elements.
+        nbytes: its length.
+        view: the legacy format's (key, first element, number of elements) of a part of it, else None.
+    """
+
+    key: str
+    dtype: str
+    nbytes: int
+    view: tuple[str, int, int] | None
+
+
+def parse_storage_id(saved_id: object) -> StorageId:
+    """Read ("storage", class, key, location, number of elements[, view]).
+
+    Raises:
+        Unsupported: quantised numbers or meta tensors.
+        Unreadable: anything else, e.g. the class source that old versions keep beside a whole model.
+    """
+    match saved_id:
+        case ("storage", Global() as kind, str() | int() as key, str() as location, int() as numel, *rest):
+            pass
+        case _:
+            raise Unreadable("its pickle refers to something that is no tensor storage")
+    name = kind.name.rsplit(".", 1)[-1]
+    if name in QUANTISED_STORAGES:
+        raise Unsupported("a quantised tensor")
+    if name not in STORAGE_DTYPES:
+        raise Unreadable(f"its pickle stores numbers in a {kind.name}")
+    if location == "meta":
+        raise Unsupported("a meta tensor (a shape without numbers)")
+    dtype = STORAGE_DTYPES[name]
+    nbytes = numel * DTYPES[dtype][0]
+    if not 0 <= nbytes <= LARGEST:
+        raise Unreadable(f"a tensor storage has {numel:,} elements")
+    match rest:
+        case [] | [None]:
+            view = None
+        case [(str() | int() as part, int() as first, int() as count)]:
+            view = (str(part), first, count)
+        case _:
+            raise Unreadable("its pickle is damaged: a part of a storage is not described in full")
+    return StorageId(str(key), dtype, nbytes, view)

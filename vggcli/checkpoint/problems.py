@@ -1,0 +1,47 @@
+"""Why a file cannot be read, raised deep inside and turned into a `CheckpointError` at the border (`reader`)."""
+
+from __future__ import annotations
+
+DAMAGED = "Download or copy the file again"
+
+
+class Unreadable(Exception):  # noqa: N818 - a clause of the final message, never shown by itself
+    """The file cannot be read.
+
+    Args:
+        why: a clause without a full stop.
+        next_step: a sentence without a full stop.
+    """
+
+    def __init__(self, why: str, next_step: str = DAMAGED) -> None:
+        super().__init__(why)
+        self.why, self.next_step = why, next_step
+
+
+class Unsupported(Unreadable):
+    """The pickle holds a kind of tensor that is not plain numbers in memory.
+
+    Args:
+        kind: what it is, with its article ("a sparse tensor").
+    """
+
+    def __init__(self, kind: str, next_step: str = "Save the plain tensors only, then try again") -> None:
+        super().__init__(f"it holds {kind}, which this tool does not read", next_step)
+
+
+class Forbidden(Unreadable):
+    """The pickle asks for code or classes beyond tensors and plain data.
+
+    Args:
+        names: every dotted name that the pickle looks up, in order of first appearance.
+    """
+
+    def __init__(self, why: str, next_step: str, names: tuple[str, ...]) -> None:
+        super().__init__(why, next_step)
+        self.names = names
+
+
+def truncated(size: int, needed: int | None = None) -> Unreadable:
+    """The error for a file that ends early: `size` bytes are there, at least `needed` would be."""
+    tail = "" if needed is None else f" of at least {needed:,}"
+    return Unreadable(f"the file is truncated: it has {size:,} bytes{tail}")

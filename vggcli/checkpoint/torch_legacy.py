@@ -1,0 +1,93 @@
+"""The legacy format of torch.save (before PyTorch 1.6): five pickles in a row, then the storages one after another.
+
+The pickles are a magic number, the protocol version, facts about the machine, the saved object, and the keys of the
+storages in the order in which they follow. Each storage is its number of elements (int64) and then the elements,
+always little-endian.
+"""
+
+from __future__ import annotations
+
+from vggcli.checkpoint.machine import Machine
+from vggcli.checkpoint.persistent import parse_storage_id
+from vggcli.checkpoint.problems import Unreadable, truncated
+from vggcli.checkpoint.source import Cursor, Source
+from vggcli.checkpoint.tensor import DTYPES, Storage
+from vggcli.checkpoint.tree import settle
+
+MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
+PROTOCOL = 1001
+COUNT_BYTES = 8
+
+
+def read_legacy(source: Source, thorough: bool) -> object:
+    """Return the saved object.
+
+    Args:
+        source: the file.
+        thorough: compare the length written before every storage with the pickle's now.
+
+    Raises:
+        Unreadable: it is not such a file, or damaged.
+    """
+    cursor = Cursor(source, 0, source.size)
+    magic = Machine(cursor, _no_storages).run()
+    if magic != MAGIC:
+        raise Unreadable(
+            "it is a plain pickle, not a file of torch.save", "Load it where it was made and save it with torch.save"
+        )
+    if Machine(cursor, _no_storages).run() != PROTOCOL:
+        raise Unreadable("it was written by an unknown version of torch.save", "Save it again with a current PyTorch")
+    Machine(cursor, _no_storages).run()
+    storages = _Storages(source)
+    saved = Machine(cursor, storages.load).run()
+    keys = Machine(cursor, _no_storages).run()
+    root = settle(saved)
+    storages.place(keys, cursor.tell(), thorough)
+    return root
+
+
+def _no_storages(saved_id: object) -> object:
+    raise Unreadable("its pickle is damaged: a tensor in the header")
+
+
+class _Storages:
+    """Collects the storages while the object is read, and places them in the file afterwards."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._roots: dict[str, tuple[str, int]] = {}  # key -> dtype and bytes as first mentioned
+        self._starts: dict[str, int] = {}
+        self._made: dict[tuple[str, str, int, int], Storage] = {}
+
+    def load(self, saved_id: object) -> Storage:
+        """Answer a persistent id; tensors that share memory get the same `Storage`."""
+        key, dtype, nbytes, view = parse_storage_id(saved_id)
+        _, known = self._roots.setdefault(key, (dtype, nbytes))
+        if known != nbytes:
+            raise Unreadable(f"storage {key[:100]} has {known:,} bytes in one place and {nbytes:,} in another")
+        first, length = 0, nbytes
+        if view is not None:
+            size = DTYPES[dtype][0]
+            first, length = view[1] * size, view[2] * size
+            if first < 0 or length < 0 or first + length > nbytes:
+                raise Unreadable(f"a part of storage {key[:100]} lies outside it")
+        place = (key, dtype, first, length)
+        if place not in self._made:
+            self._made[place] = Storage(self._source, dtype, length, lambda: self._starts[key] + first)
+        return self._made[place]
+
+    def place(self, keys: object, start: int, thorough: bool) -> None:
+        """Find every storage behind the pickles; they follow in the order of `keys` from `start`."""
+        if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(self._roots):
+            raise Unreadable("its list of storages does not match its tensors")
+        for key in map(str, keys):
+            dtype, nbytes = self._roots[key]
+            end = start + COUNT_BYTES + nbytes
+            if end > self._source.size:
+                raise truncated(self._source.size, end)
+            if thorough:
+                count = int.from_bytes(self._source.read(start, COUNT_BYTES), "little", signed=True)
+                if count * DTYPES[dtype][0] != nbytes:
+                    raise Unreadable(f"storage {key[:100]} has {count:,} elements in a place for {nbytes:,} bytes")
+            self._starts[key] = start + COUNT_BYTES
+            start = end
