@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from vggcli.errors import DownloadError
 from vggcli.httpheaders import content_length, content_range, unsatisfied_length, validator
-from vggcli.part import Part
+from vggcli.part import Part, part_of
 from vggcli.reporter import Reporter
 from vggcli.transport import Patience, TransferError, check_not_html, check_status, get, open_client, redacted
 
@@ -52,7 +52,7 @@ def download(
             "cannot download",
             redacted(url),
             trouble.why,
-            f"Try again later, or fetch the file in another way and save it as {target}",
+            f"{_again(target)}, or fetch the file in another way and save it as {target}",
         ) from trouble
     except OSError as error:
         raise DownloadError(
@@ -65,6 +65,15 @@ def download(
     finally:
         reporter.close()
     return target
+
+
+def _again(target: Path) -> str:
+    """The advice to try again, with what the next run will not have to fetch."""
+    try:
+        kept = part_of(target).stat().st_size
+    except OSError:
+        return "Try again later"
+    return f"Try again later (it will go on at {kept / 1e6:.1f} MB)"
 
 
 @contextmanager
@@ -125,7 +134,7 @@ class _Transfer:
         if delay > self.patience.max_delay_s:
             raise TransferError(f"{trouble.why}; it asks to come back in {delay / 60:.0f} minutes") from trouble
         have = f" at {part.size / 1e6:.1f} MB" if part.size else ""
-        self.reporter.note(f"{trouble.why}{have}; trying again in {delay:.0f} s")
+        self.reporter.note(f"{trouble.why}{have}; trying again in {delay:.1f} s")
         self.patience.sleep(delay)
 
     def _receive(self, client: httpx.Client, part: Part) -> bool:

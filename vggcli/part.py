@@ -12,11 +12,15 @@ import json
 import os
 import shutil
 from pathlib import Path
-from types import TracebackType
 
 from vggcli.transport import TransferError
 
 _BLOCK = 1 << 20  # bytes read at a time when a kept part is hashed again
+
+
+def part_of(target: Path) -> Path:
+    """Where the unfinished file of this target is."""
+    return target.with_name(target.name + ".part")
 
 
 class Part:
@@ -35,7 +39,7 @@ class Part:
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self.path = target.with_name(target.name + ".part")
+        self.path = part_of(target)
         self._note = target.with_name(target.name + ".part.json")
         self._file = self.path.open("a+b", buffering=0)
         self._sha256 = hashlib.sha256()
@@ -52,9 +56,7 @@ class Part:
     def __enter__(self) -> Part:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         if self.size == 0:
             self.discard()

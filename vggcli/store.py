@@ -88,6 +88,13 @@ def fetch(url: str, sha256_prefix: str, options: FetchOptions | None = None) -> 
             "--offline forbids it, and the file is not in the cache",
             f"Leave --offline out, or fetch the file in another way and save it as {target}",
         )
+    if not mirror and not url.startswith("https://"):
+        raise DownloadError(
+            "cannot download",
+            redacted(url),
+            "plain HTTP can be changed by anyone on the way, so it is used only for a --mirror that says http://",
+            f"Fetch the file in another way and save it as {target}",
+        )
     from vggcli.download import download
 
     return download(source, target, sha256_prefix, bar=options.progress)

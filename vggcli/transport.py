@@ -132,6 +132,8 @@ def get(client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterator[
     """
     import httpx
 
+    if not url.lower().startswith(("http://", "https://")):
+        raise TransferError("this is not an http:// or https:// URL")
     try:
         request = client.build_request("GET", url, headers=dict(headers))
         for _ in range(MAX_REDIRECTS + 1):
@@ -216,9 +218,9 @@ def check_status(response: httpx.Response, wanted: tuple[int, ...]) -> None:
     if status not in wanted:
         name = f"{status} {HTTPStatus(status).phrase}" if status in HTTPStatus._value2member_map_ else str(status)
         why = _STATUS.get(status) or (
-            f"the server has a fault ({name})" if status >= 500 else f"unexpected answer {name}"
+            f"the server has a fault ({name})" if 500 <= status < 600 else f"unexpected answer {name}"
         )
-        passing = status in _PASSING_STATUS or status >= 500
+        passing = status in _PASSING_STATUS or 500 <= status < 600
         raise TransferError(why, passing, retry_after(response) if passing else None)
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return
