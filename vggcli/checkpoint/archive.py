@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from vggcli.checkpoint import limits
-from vggcli.checkpoint.problems import DAMAGED, Unreadable, truncated
+from vggcli.checkpoint.problems import DAMAGED, Unreadable, quote, truncated
 from vggcli.checkpoint.source import Source
 
 LOCAL = Struct("<4s4xH16xHH")
@@ -68,9 +68,9 @@ class Archive:
         limit = start
         for name, length, header, compressed in sorted(listed, key=lambda row: row[2], reverse=True):
             if header + LOCAL.size + length > limit:
-                raise _damaged(f"{name!r} overlaps what follows it or lies outside the file")
+                raise _damaged(f"{quote(name)} overlaps what follows it or lies outside the file")
             if name in self.members:
-                raise _damaged(f"two members are called {name!r}")
+                raise _damaged(f"two members are called {quote(name)}")
             self.members[name] = Member(name, length, header, limit, compressed)
             limit = header
 
@@ -84,7 +84,7 @@ class Archive:
             return self._starts[member.name]
         if member.compressed:
             raise Unreadable(
-                f"{member.name!r} is compressed inside the zip file",
+                f"{quote(member.name)} is compressed inside the zip file",
                 "Zip the folder again without compression (zip -0)",
             )
         header = self._source.read(member.header, LOCAL.size)
@@ -92,9 +92,9 @@ class Archive:
         name = self._source.read(member.header + LOCAL.size, name_size)
         start: int = member.header + LOCAL.size + name_size + extra_size
         if signature != b"PK\3\4" or method != STORED or _decode(name) != member.name:
-            raise _damaged(f"the header of {member.name!r} is not where the directory says")
+            raise _damaged(f"the header of {quote(member.name)} is not where the directory says")
         if start + member.size > member.limit:
-            raise _damaged(f"{member.name!r} overlaps what follows it")
+            raise _damaged(f"{quote(member.name)} overlaps what follows it")
         self._starts[member.name] = start
         return start
 
@@ -156,12 +156,12 @@ def _parse_directory(data: bytes, count: int) -> list[tuple[str, int, int, bool]
             raise _damaged("its directory is cut or overwritten")
         name = _decode(data[at + CENTRAL.size : at + CENTRAL.size + name_size])
         if flags & ENCRYPTED:
-            raise Unreadable(f"{name!r} in the zip file is encrypted", "Unpack it with its password first")
+            raise Unreadable(f"{quote(name)} in the zip file is encrypted", "Unpack it with its password first")
         size, packed, header, disk = _widen(data[end - extra_size : end], size, packed, header, disk)
         if disk:
             raise _damaged("it claims to be one part of several")
         if method == STORED and packed != size:
-            raise _damaged(f"{name!r} has two sizes")
+            raise _damaged(f"{quote(name)} has two sizes")
         rows.append((name, packed, header, method != STORED))
         at = end + comment_size
     if at != len(data):

@@ -9,8 +9,11 @@ STACK_ITEMS = 1_000_000
 MARKS = 10_000  # MARK opcodes open at once
 NUMBER_BYTES = 1024  # one integer; 2,466 decimal digits, below Python's own limit for printing it
 LINE_BYTES = 1 << 20  # one text operand of the old protocols
-NAME_CHARACTERS = 1024  # one dotted name of a global
+ARGUMENTS = 16  # of one call; rebuild functions take eight at most
+COPIED_BYTES = 128 << 20  # what all calls that copy containers and bytes may copy together
+NAME_CHARACTERS = 256  # each half of a dotted name
 NAMES = 10_000  # distinct globals listed in an error
+NUMBER_KEYS = 10_000  # entries of a dict or set with keys other than text, whose hashes a file could make collide
 
 DEPTH = 100  # containers inside containers; readers of the result may recurse
 NODES = 1_000_000  # values in the result, a shared container counted wherever it appears

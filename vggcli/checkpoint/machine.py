@@ -1,22 +1,26 @@
-"""The stack machine of pickle, for data only: it makes containers, numbers and texts, and looks nothing up.
+"""The stack machine of pickle, for data only: it makes containers, numbers and texts, and imports and calls nothing.
 
-Names that a real unpickler would import stay names (`Global`); what would be called is answered by `rebuild`, which
-knows the few functions that tensors need, or becomes an inert `Opaque`. After a name that is not known the machine
-goes on to the end, without effect, so that the error can list everything the pickle asks for.
+Names that a real unpickler would import stay names (`Global`); what it would call is answered by `lookups`, which knows
+the few functions that tensors need. After a name that is not known the machine goes on to the end, without effect, so
+that the error can list everything the pickle asks for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from vggcli.checkpoint import limits, rebuild
-from vggcli.checkpoint.opcodes import OPCODES, Operand, damaged
-from vggcli.checkpoint.problems import Unreadable, Unsupported
-from vggcli.checkpoint.refusals import forbidden
+from vggcli.checkpoint import limits
+from vggcli.checkpoint.lookups import Lookups
+from vggcli.checkpoint.opcodes import OPCODES, Operand
+from vggcli.checkpoint.problems import Unreadable
+from vggcli.checkpoint.problems import damaged_pickle as damaged
+from vggcli.checkpoint.rebuild import add_item, set_item
 from vggcli.checkpoint.source import Cursor
-from vggcli.checkpoint.values import Global, Opaque, Unbuilt
+from vggcli.checkpoint.values import Opaque
 
 NEWEST_PROTOCOL = 5
+STOP = ord(".")
+NOTHING = Opaque("nothing stored")  # in the memo
 PersistentLoad = Callable[[object], object]
 
 
@@ -30,14 +34,12 @@ class Machine:
 
     def __init__(self, cursor: Cursor, persistent_load: PersistentLoad) -> None:
         self._cursor, self._persistent_load = cursor, persistent_load
+        self._lookups = Lookups()
         self._stack: list[object] = []
         self._marks: list[int] = []
         self._floor = 0  # the stack below belongs to an open MARK
-        self._memo: dict[int, object] = {}
-        self._names: dict[str, bool] = {}  # every global in order -> whether it is known here
-        self._unsupported: Unsupported | None = None
-        # After the first refusal, operations on what was not made must not stop the listing of names.
-        self._lenient = False
+        self._memo: list[object] = []  # no dict: a file could choose indices whose hashes collide
+        self._stored = 0
 
     def run(self) -> object:
         """Return the pickled value; tensors of PyTorch before 0.4 in it are `Unbuilt`.
@@ -49,22 +51,16 @@ class Machine:
         try:
             value = self._run()
         except Unreadable:
-            self._refuse()
+            self._lookups.refuse()
             raise
-        self._refuse()
+        self._lookups.refuse()
         return value
-
-    def _refuse(self) -> None:
-        if not all(self._names.values()):
-            raise forbidden(self._names) from None
-        if self._unsupported:
-            raise self._unsupported from None
 
     def _run(self) -> object:
         take, stack = self._cursor.take, self._stack
         for _ in range(limits.OPCODES):
             code = take(1)[0]
-            if code == 0x2E:  # STOP
+            if code == STOP:
                 return self._pop()
             if code not in OPCODES:
                 raise damaged(f"byte 0x{code:02x} is no pickle opcode")
@@ -120,19 +116,18 @@ class Machine:
 
     def _fill(self, method: str, target: object, items: list[object]) -> None:
         """Put items into a list, set or dict (`method`: append, add or set)."""
+        if self._lookups.lenient or isinstance(target, Opaque):
+            return
         if method == "append" and isinstance(target, list):
             target.extend(items)
         elif method == "add" and isinstance(target, set):
             for item in items:
-                target.add(self._key(item))
+                add_item(target, item)
         elif method == "set" and isinstance(target, dict) and len(items) % 2 == 0:
             for key, value in zip(items[::2], items[1::2], strict=True):
-                rebuild.set_item(target, self._key(key), value)
-        elif not (self._lenient or isinstance(target, Opaque)):
-            raise damaged(f"it puts {len(items)} values into something that is no container")
-
-    def _key(self, key: object) -> object:
-        return id(key) if self._lenient and isinstance(key, (Global, Opaque, Unbuilt)) else rebuild.key(key)
+                set_item(target, key, value)
+        else:
+            raise damaged("it puts values into something that is no container for them")
 
     def _make(self, method: str, target: object) -> None:
         self._fill(method, target, self._pop_mark())
@@ -152,101 +147,70 @@ class Machine:
         self._fill("set", self._top(), [key, value])
 
     def _frozenset(self, _: Operand) -> None:
-        self._push(frozenset(self._key(item) for item in self._pop_mark()))
+        made: set[object] = set()
+        self._fill("add", made, self._pop_mark())
+        self._push(frozenset(made))
 
     # memo
 
     def _put(self, index: Operand) -> None:
-        if not isinstance(index, int) or index < 0:
-            raise damaged("a negative memo index")
+        if not isinstance(index, int) or not 0 <= index < limits.OPCODES:
+            raise damaged("a memo index that no pickler writes")
+        if index >= len(self._memo):
+            self._memo.extend([NOTHING] * (index + 1 - len(self._memo)))
+        self._stored += self._memo[index] is NOTHING
         self._memo[index] = self._top()
 
+    def _memoize(self, _: Operand) -> None:
+        self._put(self._stored)
+
     def _get(self, index: Operand) -> None:
-        if not isinstance(index, int) or index not in self._memo:
+        value = self._memo[index] if isinstance(index, int) and 0 <= index < len(self._memo) else NOTHING
+        if value is NOTHING:
             raise damaged("it recalls a value that it never stored")
-        self._push(self._memo[index])
+        self._push(value)
 
     # objects
 
-    def _find(self, module: object, name: object) -> None:
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise damaged("a name that is no text")
-        dotted = rebuild.dotted_name(module, name)
-        if len(self._names) < limits.NAMES:
-            known = self._names.setdefault(dotted, rebuild.is_known(dotted))
-            self._lenient = self._lenient or not known
-        elif dotted not in self._names:
-            raise damaged("it asks for too many names")
-        self._push(Global(dotted))
-
-    def _global(self, operand: Operand) -> None:
-        assert isinstance(operand, tuple)
-        self._find(*operand)
+    def _global(self, names: Operand) -> None:
+        assert isinstance(names, tuple)
+        self._push(self._lookups.find(*names))
 
     def _stack_global(self, _: Operand) -> None:
         name = self._pop()
-        self._find(self._pop(), name)
+        self._push(self._lookups.find(self._pop(), name))
 
-    def _inst(self, operand: Operand) -> None:
-        assert isinstance(operand, tuple)
-        arguments = tuple(self._pop_mark())
-        self._find(*operand)
-        self._call(self._pop(), arguments)
+    def _inst(self, names: Operand) -> None:
+        assert isinstance(names, tuple)
+        self._push(self._lookups.call(self._lookups.find(*names), tuple(self._pop_mark())))
 
     def _obj(self, _: Operand) -> None:
         items = self._pop_mark()
-        if not items:
-            raise damaged("an object without a class")
-        self._call(items[0], tuple(items[1:]))
+        self._push(self._lookups.call(items[0] if items else None, tuple(items[1:])))
 
     def _reduce(self, _: Operand) -> None:
         arguments = self._pop()
-        self._call(self._pop(), arguments)
+        self._push(self._lookups.call(self._pop(), arguments))
 
     def _new_object_with_keywords(self, _: Operand) -> None:
-        keywords = self._pop()
-        arguments = self._pop()
-        if keywords != {} and not self._lenient:
-            raise damaged("an object with keyword arguments")
-        self._call(self._pop(), arguments)
-
-    def _call(self, function: object, arguments: object) -> None:
-        """Push what calling `function` would have made."""
-        name = function.name if isinstance(function, Global) else ""
-        try:
-            if not name:
-                raise damaged("it calls something that is no function")
-            if not isinstance(arguments, tuple):
-                raise damaged("the arguments of a call are no tuple")
-            self._push(rebuild.call(name, arguments))
-        except Unreadable as problem:
-            self._tolerate(problem)
-            self._push(Opaque(name))
+        if self._pop() != {}:
+            self._lookups.tolerate(damaged("an object with keyword arguments"))
+        self._reduce(None)
 
     def _build(self, _: Operand) -> None:
         state = self._pop()
-        try:
-            rebuild.build(self._top(), state)
-        except Unreadable as problem:
-            self._tolerate(problem)
+        self._lookups.build(self._top(), state)
 
     def _persistent(self, saved_id: object) -> None:
         try:
-            self._push(self._persistent_load(saved_id))
+            value = self._persistent_load(saved_id)
         except Unreadable as problem:
-            self._tolerate(problem)
-            self._push(Opaque(""))
-
-    def _tolerate(self, problem: Unreadable) -> None:
-        """Go on after a problem that the listing of names may survive, else raise it."""
-        if isinstance(problem, Unsupported):
-            self._unsupported = self._unsupported or problem
-            self._lenient = True
-        elif not self._lenient:
-            raise problem
+            self._lookups.tolerate(problem)
+            value = Opaque("")
+        self._push(value)
 
     def _extension(self, code: Operand) -> None:
-        self._find("copyreg", f"extension code {code}")
+        self._push(self._lookups.find("copyreg", f"extension code {code}"))
 
     def _protocol(self, number: Operand) -> None:
         if not isinstance(number, int) or number > NEWEST_PROTOCOL:
@@ -284,7 +248,7 @@ ACTIONS: dict[str, Callable[[Machine, Operand], None]] = {
     "ADDITEMS": lambda machine, _: machine._extend("add"),
     "FROZENSET": Machine._frozenset,
     "PUT": Machine._put,
-    "MEMOIZE": lambda machine, _: machine._put(len(machine._memo)),
+    "MEMOIZE": Machine._memoize,
     "GET": Machine._get,
     "GLOBAL": Machine._global,
     "STACK_GLOBAL": Machine._stack_global,

@@ -11,16 +11,11 @@ from collections.abc import Callable
 from struct import unpack
 
 from vggcli.checkpoint import limits
-from vggcli.checkpoint.problems import Unreadable
+from vggcli.checkpoint.problems import damaged_pickle as damaged
 from vggcli.checkpoint.source import Cursor
 
 Operand = object
 Reader = Callable[[Cursor], Operand]
-
-
-def damaged(why: str) -> Unreadable:
-    """Return the error for a pickle that no pickler writes."""
-    return Unreadable(f"its pickle is damaged: {why}")
 
 
 def text(data: bytes) -> str:

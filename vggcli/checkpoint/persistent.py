@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from vggcli.checkpoint.known import QUANTISED_STORAGES, STORAGE_DTYPES
 from vggcli.checkpoint.problems import Unreadable, Unsupported
-from vggcli.checkpoint.rebuild import QUANTISED_STORAGES, STORAGE_DTYPES
 from vggcli.checkpoint.tensor import DTYPES, LARGEST
 from vggcli.checkpoint.values import Global
 
@@ -17,13 +17,13 @@ class StorageId(NamedTuple):
         key: the storage's name in the file.
         dtype: of its elements.
         nbytes: its length.
-        view: the legacy format's (key, first element, number of elements) of a part of it, else None.
+        view: the legacy format's first element and number of elements of a part of it, else None.
     """
 
     key: str
     dtype: str
     nbytes: int
-    view: tuple[str, int, int] | None
+    view: tuple[int, int] | None
 
 
 def parse_storage_id(saved_id: object) -> StorageId:
@@ -34,8 +34,10 @@ def parse_storage_id(saved_id: object) -> StorageId:
         Unreadable: anything else, e.g. the class source that old versions keep beside a whole model.
     """
     match saved_id:
-        case ("storage", Global() as kind, str() | int() as key, str() as location, int() as numel, *rest):
-            pass
+        case ("storage", Global() as kind, key, str() as location, int() as numel):
+            view = None
+        case ("storage", Global() as kind, key, str() as location, int() as numel, part):
+            view = _parse_view(part)
         case _:
             raise Unreadable("its pickle refers to something that is no tensor storage")
     name = kind.name.rsplit(".", 1)[-1]
@@ -49,11 +51,22 @@ def parse_storage_id(saved_id: object) -> StorageId:
     nbytes = numel * DTYPES[dtype][0]
     if not 0 <= nbytes <= LARGEST:
         raise Unreadable(f"a tensor storage has {numel:,} elements")
-    match rest:
-        case [] | [None]:
-            view = None
-        case [(str() | int() as part, int() as first, int() as count)]:
-            view = (str(part), first, count)
-        case _:
-            raise Unreadable("its pickle is damaged: a part of a storage is not described in full")
-    return StorageId(str(key), dtype, nbytes, view)
+    return StorageId(parse_key(key), dtype, nbytes, view)
+
+
+def parse_key(key: object) -> str:
+    """Return a storage's name; the first versions wrote addresses."""
+    if isinstance(key, str):
+        return key
+    if isinstance(key, int) and 0 <= key <= LARGEST:
+        return str(key)
+    raise Unreadable("its pickle names a tensor storage by something else than text")
+
+
+def _parse_view(part: object) -> tuple[int, int] | None:
+    match part:
+        case None:
+            return None
+        case (str() | int(), int() as first, int() as count) if first >= 0 and count >= 0:
+            return first, count
+    raise Unreadable("its pickle is damaged: a part of a storage is not described in full")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 DAMAGED = "Download or copy the file again"
+QUOTED = 100  # characters
 
 
 class Unreadable(Exception):  # noqa: N818 - a clause of the final message, never shown by itself
@@ -39,6 +40,16 @@ class Forbidden(Unreadable):
     def __init__(self, why: str, next_step: str, names: tuple[str, ...]) -> None:
         super().__init__(why, next_step)
         self.names = names
+
+
+def quote(name: str) -> str:
+    """Return a name from a file for a message: short, and without control characters."""
+    return repr(name if len(name) <= QUOTED else name[:QUOTED] + "...")
+
+
+def damaged_pickle(why: str) -> Unreadable:
+    """Return the error for a pickle that no pickler writes."""
+    return Unreadable(f"its pickle is damaged: {why}")
 
 
 def truncated(size: int, needed: int | None = None) -> Unreadable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from vggcli.checkpoint.problems import DAMAGED, Unreadable, truncated
@@ -10,7 +9,8 @@ from vggcli.checkpoint.source import Source
 
 HEAD = 512  # bytes looked at
 ZIP = b"PK\3\4"
-LEGACY_TEXT = b"L119547037146038801333356L\n"  # the magic number in protocol 0
+PICKLE = b"\x80"  # the first opcode since protocol 2
+OLD_PICKLE_STARTS = (b"(", b"]", b"}", b"c")  # torch.save never began so, but attacks do
 SHORTEST = 16  # bytes; nothing shorter is a checkpoint of any format
 
 EXPORT = "Save the weights with torch.save(model.state_dict(), 'weights.pth') or as safetensors"
@@ -19,33 +19,33 @@ UNPACK = "Unpack it and name the weights file inside"
 NAME_WEIGHTS = "Name a .pth, .pt, .bin or .safetensors file"
 
 # what the first bytes match -> what the file is, what to do
-OTHERS: list[tuple[re.Pattern[bytes], str, str]] = [
+OTHERS: list[tuple[bytes, str, str]] = [
     (
-        re.compile(rb"version https://git-lfs|version https://hawser"),
+        rb"version https://git-lfs|version https://hawser",
         "it is a Git LFS pointer, a few lines that stand for the real file",
         "Run `git lfs pull` in the repository that it comes from",
     ),
     (
-        re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|!--|body|svg)", re.I),
+        rb"(\xef\xbb\xbf)?\s*<(?i:!doctype|html|head|\?xml|!--|body|svg)",
         "it is an HTML or XML page",
         DOWNLOAD_AGAIN,
     ),
     (
-        re.compile(rb"\s*\{\s*\""),
+        rb"\s*\{\s*\"",
         "it is JSON text, perhaps a server's error message or a model's configuration",
         DOWNLOAD_AGAIN,
     ),
-    (re.compile(rb"\x93NUMPY"), "it is a NumPy array (.npy)", EXPORT),
-    (re.compile(rb"\x89HDF\r\n\x1a\n"), "it is an HDF5 file, as Keras and TensorFlow write (.h5)", EXPORT),
-    (re.compile(rb"\x08[\x02-\x20](\x12|:|\x1a|\x22|\x3a|\x42)"), "it is an ONNX model", EXPORT),
-    (re.compile(rb"\x08\x01\x12"), "it is a TensorFlow SavedModel", EXPORT),
-    (re.compile(rb".{4}TFL3", re.S), "it is a TensorFlow Lite model", EXPORT),
-    (re.compile(rb"GGUF"), "it is a GGUF file for language models", NAME_WEIGHTS),
-    (re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd|Rar!"), "it is a compressed archive", UNPACK),
-    (re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{8}|RIFF.{4}WEBP|II\*\0|MM\0\*", re.S), "it is an image", NAME_WEIGHTS),
-    (re.compile(rb"\x7fELF|MZ|#!"), "it is a program", NAME_WEIGHTS),
-    (re.compile(rb"%PDF"), "it is a PDF document", NAME_WEIGHTS),
-    (re.compile(rb"\0{64}"), "its first bytes are all zero, as after an interrupted copy", DAMAGED),
+    (rb"\x93NUMPY", "it is a NumPy array (.npy)", EXPORT),
+    (rb"\x89HDF\r\n\x1a\n", "it is an HDF5 file, as Keras and TensorFlow write (.h5)", EXPORT),
+    (rb"\x08[\x02-\x20][\x12\x1a\x22\x28\x32\x3a\x42]", "it is an ONNX model", EXPORT),
+    (rb"\x08\x01\x12", "it is a TensorFlow SavedModel", EXPORT),
+    (rb".{4}TFL3", "it is a TensorFlow Lite model", EXPORT),
+    (rb"GGUF", "it is a GGUF file for language models", NAME_WEIGHTS),
+    (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd|Rar!", "it is a compressed archive", UNPACK),
+    (rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{8}|RIFF.{4}WEBP|II\*\0|MM\0\*", "it is an image", NAME_WEIGHTS),
+    (rb"\x7fELF|MZ|#!", "it is a program", NAME_WEIGHTS),
+    (rb"%PDF", "it is a PDF document", NAME_WEIGHTS),
+    (rb"\0{64}", "its first bytes are all zero, as after an interrupted copy", DAMAGED),
 ]
 
 
@@ -60,18 +60,27 @@ def recognise(source: Source) -> str:
     head = source.read(0, min(HEAD, source.size))
     if head.startswith(ZIP):
         return "zip"
+    if head.startswith(PICKLE):
+        return "legacy"
     if head[8:9] == b"{":  # behind the header's length; no other format here has one there
         return "safetensors"
+    import re  # only failures need it, and compiling so many patterns takes time
+
     for pattern, what, next_step in OTHERS:
-        if pattern.match(head):
+        if re.match(pattern, head, re.DOTALL):
             raise Unreadable(what, next_step)
     if head[257:262] == b"ustar":
         raise Unreadable("it is a tar archive, or a checkpoint of PyTorch 0.1", f"{UNPACK}, or save it again")
-    if head.startswith((b"\x80", LEGACY_TEXT)):
+    if head[:1] in OLD_PICKLE_STARTS:
         return "legacy"
     if source.size < SHORTEST:
         raise truncated(source.size)
-    raise Unreadable("it is no checkpoint that this tool knows", NAME_WEIGHTS)
+    raise unknown()
+
+
+def unknown() -> Unreadable:
+    """Return the error for a file that is nothing known here."""
+    return Unreadable("it is no checkpoint that this tool knows", NAME_WEIGHTS)
 
 
 def name_archive(names: Collection[str]) -> Unreadable | None:

@@ -5,12 +5,11 @@ Source: the format section of the safetensors README. Everything that it forbids
 
 from __future__ import annotations
 
-import json
 from math import prod
 from typing import NoReturn
 
 from vggcli.checkpoint import limits
-from vggcli.checkpoint.problems import Unreadable, truncated
+from vggcli.checkpoint.problems import Unreadable, quote, truncated
 from vggcli.checkpoint.source import Source
 from vggcli.checkpoint.tensor import LARGEST, Storage, Tensor, make_tensor
 
@@ -54,14 +53,16 @@ def read_safetensors(source: Source) -> tuple[dict[str, Tensor], dict[str, str]]
     if start > source.size:
         raise truncated(source.size, start)
     header = _parse(source.read(LENGTH_BYTES, length))
-    metadata = header.pop(METADATA, {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    metadata = header.pop(METADATA, None)
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict) or not all(map(_is_text, metadata.values())):
         raise _damaged("its metadata are not texts")
     ranges = {name: _range(name, entry) for name, entry in header.items()}
     end = 0
     for name, (first, last) in sorted(ranges.items(), key=lambda item: item[1]):
         if first != end:
-            raise _damaged(f"{name[:200]!r} {'overlaps another tensor' if first < end else 'leaves a gap before it'}")
+            raise _damaged(f"{quote(name)} {'overlaps another tensor' if first < end else 'leaves a gap before it'}")
         end = last
     if start + end > source.size:
         raise truncated(source.size, start + end)
@@ -77,6 +78,8 @@ def _damaged(why: str) -> Unreadable:
 
 
 def _parse(data: bytes) -> dict[str, object]:
+    import json  # only this format needs it
+
     try:
         header = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constants)
     except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, or a number of 4,300 digits
@@ -92,12 +95,16 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise Unreadable(f"it holds the key {name[:200]!r} twice")
+                raise Unreadable(f"it holds the key {quote(name)} twice")
             seen.add(name)
-    for name in made:
-        if not name.isascii() and any("\ud800" <= c <= "\udfff" for c in name):
-            raise _damaged("a key is no valid text")
+    if not all(map(_is_text, made)):
+        raise _damaged("a key is no valid text")
     return made
+
+
+def _is_text(value: object) -> bool:
+    """Return whether the value is a text without half characters, which JSON can write and no terminal can print."""
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
 
 
 def _no_constants(name: str) -> NoReturn:
@@ -108,7 +115,7 @@ def _range(name: str, entry: object) -> tuple[int, int]:
     match entry:
         case {"data_offsets": [int() as first, int() as last]} if 0 <= first <= last <= LARGEST:
             return first, last
-    raise _damaged(f"{name[:200]!r} has no proper data_offsets")
+    raise _damaged(f"{quote(name)} has no proper data_offsets")
 
 
 def _tensor(source: Source, start: int, name: str, entry: object, place: tuple[int, int]) -> Tensor:
@@ -116,16 +123,16 @@ def _tensor(source: Source, start: int, name: str, entry: object, place: tuple[i
         case {"dtype": str() as code, "shape": [*shape]}:
             pass
         case _:
-            raise _damaged(f"{name[:200]!r} has no proper dtype and shape")
+            raise _damaged(f"{quote(name)} has no proper dtype and shape")
     if code not in SAFE_DTYPES:
-        raise Unreadable(f"{name[:200]!r} has the unknown dtype {code[:20]!r}", "Save the tensors as float32")
+        raise Unreadable(f"{quote(name)} has the unknown dtype {quote(code)}", "Save the tensors as float32")
     dtype = SAFE_DTYPES[code]
     first, last = place
     if len(shape) > limits.DIMENSIONS or not all(type(n) is int for n in shape):
-        raise _damaged(f"{name[:200]!r} has no proper shape")
+        raise _damaged(f"{quote(name)} has no proper shape")
     stride = tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
     storage = Storage(source, dtype, last - first, lambda: start + first)
     tensor = make_tensor(storage, dtype, 0, shape, stride)
     if tensor.nbytes != last - first:
-        raise _damaged(f"{name[:200]!r} has {last - first:,} bytes for a shape of {tensor.nbytes:,}")
+        raise _damaged(f"{quote(name)} has {last - first:,} bytes for a shape of {tensor.nbytes:,}")
     return tensor

@@ -9,7 +9,7 @@ import stat
 from typing import Protocol
 
 from vggcli.checkpoint import limits
-from vggcli.checkpoint.problems import Unreadable, truncated
+from vggcli.checkpoint.problems import Unreadable, damaged_pickle, truncated
 from vggcli.errors import CheckpointError
 
 WHAT = "cannot read weights"
@@ -169,6 +169,8 @@ class Cursor:
         """Have at least `length` bytes in the buffer."""
         here = self.tell()
         if here + length > self._end:
+            if self._end < self._source.size:
+                raise damaged_pickle("it ends early")
             raise truncated(self._source.size, here + length)
         if here + length > self.stop:
             raise Unreadable(f"its pickle is larger than {limits.PICKLE_BYTES >> 20} MiB", "Save the tensors only")

@@ -157,8 +157,6 @@ def make_tensor(storage: Storage, dtype: str, offset: object, shape: object, str
     (first,) = _counts((offset,), "storage offset")
     if len(sizes) != len(steps):
         raise Unreadable(f"a tensor has {len(sizes)} sizes and {len(steps)} strides")
-    if len(sizes) > limits.DIMENSIONS:
-        raise Unreadable(f"a tensor has {len(sizes)} dimensions")
     size = DTYPES[dtype][0]
     # Zero sizes are left out, because torch and NumPy count them as one here.
     if prod(n for n in sizes if n) * size > LARGEST or any(s * size > LARGEST for s in steps):
@@ -182,6 +180,8 @@ def _counts(values: object, what: str) -> tuple[int, ...]:
     """Return the values when they are non-negative integers of 63 bits."""
     if not isinstance(values, (tuple, list)):
         raise Unreadable(f"a tensor's {what} is not a list of numbers")
+    if len(values) > limits.DIMENSIONS:
+        raise Unreadable(f"a tensor has {len(values):,} dimensions")
     for value in values:
         if type(value) is not int:
             raise Unreadable(f"a tensor's {what} holds something other than whole numbers")

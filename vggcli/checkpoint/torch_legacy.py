@@ -8,8 +8,9 @@ always little-endian.
 from __future__ import annotations
 
 from vggcli.checkpoint.machine import Machine
-from vggcli.checkpoint.persistent import parse_storage_id
-from vggcli.checkpoint.problems import Unreadable, truncated
+from vggcli.checkpoint.persistent import parse_key, parse_storage_id
+from vggcli.checkpoint.problems import Forbidden, Unreadable, quote, truncated
+from vggcli.checkpoint.recognise import PICKLE, unknown
 from vggcli.checkpoint.source import Cursor, Source
 from vggcli.checkpoint.tensor import DTYPES, Storage
 from vggcli.checkpoint.tree import settle
@@ -30,7 +31,14 @@ def read_legacy(source: Source, thorough: bool) -> object:
         Unreadable: it is not such a file, or damaged.
     """
     cursor = Cursor(source, 0, source.size)
-    magic = Machine(cursor, _no_storages).run()
+    try:
+        magic = Machine(cursor, _no_storages).run()
+    except Forbidden:
+        raise
+    except Unreadable as problem:
+        if source.read(0, 1) != PICKLE:  # a text may begin like a pickle of protocol 0
+            raise unknown() from problem
+        raise
     if magic != MAGIC:
         raise Unreadable(
             "it is a plain pickle, not a file of torch.save", "Load it where it was made and save it with torch.save"
@@ -64,13 +72,13 @@ class _Storages:
         key, dtype, nbytes, view = parse_storage_id(saved_id)
         _, known = self._roots.setdefault(key, (dtype, nbytes))
         if known != nbytes:
-            raise Unreadable(f"storage {key[:100]} has {known:,} bytes in one place and {nbytes:,} in another")
+            raise Unreadable(f"storage {quote(key)} has {known:,} bytes in one place and {nbytes:,} in another")
         first, length = 0, nbytes
         if view is not None:
             size = DTYPES[dtype][0]
-            first, length = view[1] * size, view[2] * size
-            if first < 0 or length < 0 or first + length > nbytes:
-                raise Unreadable(f"a part of storage {key[:100]} lies outside it")
+            first, length = view[0] * size, view[1] * size
+            if first + length > nbytes:
+                raise Unreadable(f"a part of storage {quote(key)} lies outside it")
         place = (key, dtype, first, length)
         if place not in self._made:
             self._made[place] = Storage(self._source, dtype, length, lambda: self._starts[key] + first)
@@ -78,9 +86,10 @@ class _Storages:
 
     def place(self, keys: object, start: int, thorough: bool) -> None:
         """Find every storage behind the pickles; they follow in the order of `keys` from `start`."""
-        if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(self._roots):
+        order = [parse_key(key) for key in keys] if isinstance(keys, list) else []
+        if len(order) != len(self._roots) or set(order) != set(self._roots):
             raise Unreadable("its list of storages does not match its tensors")
-        for key in map(str, keys):
+        for key in order:
             dtype, nbytes = self._roots[key]
             end = start + COUNT_BYTES + nbytes
             if end > self._source.size:
@@ -88,6 +97,6 @@ class _Storages:
             if thorough:
                 count = int.from_bytes(self._source.read(start, COUNT_BYTES), "little", signed=True)
                 if count * DTYPES[dtype][0] != nbytes:
-                    raise Unreadable(f"storage {key[:100]} has {count:,} elements in a place for {nbytes:,} bytes")
+                    raise Unreadable(f"storage {quote(key)} has {count:,} elements in a place for {nbytes:,} bytes")
             self._starts[key] = start + COUNT_BYTES
             start = end

@@ -6,7 +6,7 @@ from vggcli.checkpoint import limits
 from vggcli.checkpoint.archive import Archive
 from vggcli.checkpoint.machine import Machine
 from vggcli.checkpoint.persistent import parse_storage_id
-from vggcli.checkpoint.problems import Unreadable
+from vggcli.checkpoint.problems import Unreadable, quote
 from vggcli.checkpoint.recognise import name_archive
 from vggcli.checkpoint.source import Cursor, Source
 from vggcli.checkpoint.tensor import Storage
@@ -59,11 +59,11 @@ class _Storages:
         else:
             member = self._archive.members.get(f"{self.folder}data/{key}")
             if member is None:
-                raise Unreadable(f"the zip file has no member data/{key[:100]} for a tensor")
+                raise Unreadable(f"the zip file has no member data/{quote(key)[1:-1]} for a tensor")
             found = Storage(self._source, dtype, member.size, lambda: self._archive.start(member), self._big_endian)
             self._made[key, dtype] = found
         if found.nbytes != nbytes:
-            raise Unreadable(f"data/{key[:100]} has {found.nbytes:,} bytes where {nbytes:,} are described")
+            raise Unreadable(f"data/{quote(key)[1:-1]} has {found.nbytes:,} bytes where {nbytes:,} are described")
         return found
 
     def locate(self) -> None:
