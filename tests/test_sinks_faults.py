@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import errno
 import io
 import os
 import resource
@@ -206,3 +207,65 @@ def test_a_failing_write_does_not_move_the_end_of_the_file(tmp_path: Path, monke
     stream.write(b"again\n")
     stream.close()
     assert (tmp_path / "out").read_bytes() == b"whole\nagain\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EACCES, "permission denied"), (errno.EROFS, "read-only file system")]
+)
+@pytest.mark.parametrize("format", [*LINE_FORMATS, "parquet"])
+def test_a_place_that_may_not_be_written_is_found_at_open(
+    format: str, number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if format == "parquet":
+        pytest.importorskip("pyarrow.parquet")
+
+    def refuse(path: object, *arguments: object) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(OutputError, match=f"{words}.*Name another output") as error:
+        open_sink(format, tmp_path / "out")
+    assert error.value.exit_code == 4
+
+
+@pytest.mark.parametrize("format", LINE_FORMATS)
+def test_a_file_is_no_folder_to_write_in(format: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="not a directory"):
+        open_sink(format, tmp_path / "file" / "out")
+
+
+def test_a_descriptor_by_name_is_added_to_not_emptied(tmp_path: Path) -> None:
+    """`-o /dev/stderr 2>> log` keeps the log, although it is a regular file that exists."""
+    (tmp_path / "log").write_bytes(b"before\n")
+    with open(tmp_path / "log", "ab") as log:
+        sink = open_sink("tsv", Path(f"/dev/fd/{log.fileno()}"))
+        sink.write(RECORDS[1])
+        sink.close(SETTINGS)
+    assert (tmp_path / "log").read_bytes() == b"before\nb\\t\\n.jpg\t\t\t\t\tempty: no bytes\n"
+
+
+def test_a_block_device_is_never_an_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stat.S_ISBLK", lambda mode: True)
+    with pytest.raises(OutputError, match="it is a block device"):
+        open_sink("tsv", Path("/dev/null"))
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    sink = open_sink("jsonl", tmp_path / "out")
+    sink.write(RECORDS[1])
+    sink.close(SETTINGS)
+    assert (tmp_path / "out").read_bytes().count(b"\n") == 1
+
+
+def test_a_disk_that_is_full_only_when_closed_is_an_output_error() -> None:
+    class LateRaw(io.BytesIO):
+        def close(self) -> None:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with pytest.raises(OutputError, match=r"disk quota exceeded.*--resume"):
+        Stream(LateRaw(), "out", regular=False).close()

@@ -12,6 +12,8 @@ import os
 import select
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +66,16 @@ def cannot_write(output: Path | str, error: OSError, next_step: str = "") -> Out
     )
 
 
+@contextmanager
+def _in_plain_words(where: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads any more: no fault, and the caller ends the run in silence
+        raise
+    except OSError as error:
+        raise cannot_write(where, error) from error
+
+
 class Stream:
     """A place for whole records.
 
@@ -91,29 +103,28 @@ class Stream:
             BrokenPipeError: nobody reads any more.
             OutputError: no room, an input/output error, ...; a regular file is cut back to its last whole record.
         """
-        try:
-            rest = memoryview(data)
-            while rest:
-                written = self._raw.write(rest)
-                if written is None:  # a non-blocking pipe that is full just now
-                    select.select([], [self._raw.fileno()], [])
-                else:
-                    rest = rest[written:]
-            self._raw.flush()
-        except BaseException as error:
-            if self._regular:
-                self._truncate(self.position)
-            if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-                raise cannot_write(self.where, error) from error
-            raise
+        with _in_plain_words(self.where):
+            try:
+                self._write_all(memoryview(data))
+            except BaseException:
+                if self._regular:
+                    self._truncate(self.position)
+                raise
         self.position += len(data)
+
+    def _write_all(self, rest: memoryview) -> None:
+        while rest:
+            written = self._raw.write(rest)
+            if written is None:  # a non-blocking pipe that is full just now
+                select.select([], [self._raw.fileno()], [])
+            else:
+                rest = rest[written:]
+        self._raw.flush()
 
     def cut(self, size: int) -> None:
         """Drop everything behind the first `size` bytes of a regular file and go on from there."""
-        try:
+        with _in_plain_words(self.where):
             self._truncate(size)
-        except OSError as error:
-            raise cannot_write(self.where, error) from error
         self.position = size
 
     def _truncate(self, size: int) -> None:
@@ -122,14 +133,9 @@ class Stream:
 
     def close(self) -> None:
         """Close what this object opened; some file systems report a full disk only here."""
-        if not self._is_ours:
-            return
-        try:
-            self._raw.close()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise cannot_write(self.where, error) from error
+        if self._is_ours:
+            with _in_plain_words(self.where):
+                self._raw.close()
 
 
 def open_stdout() -> Stream:
@@ -140,12 +146,8 @@ def open_stdout() -> Stream:
     """
     if sys.stdout is None:
         raise OutputError("cannot write", "standard output", "it is closed", "Name an output with -o")
-    try:
+    with _in_plain_words("standard output"):
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise cannot_write("standard output", error) from error
     buffer = sys.stdout.buffer
     return Stream(getattr(buffer, "raw", buffer), "standard output", regular=False, is_ours=False)
 
