@@ -119,6 +119,13 @@ def test_an_existing_target_is_left_alone(server: FaultServer, target: Path) -> 
     assert server.requests == []
 
 
+def test_an_empty_target_counts_as_missing(server: FaultServer, target: Path) -> None:
+    target.parent.mkdir()
+    target.touch()
+    fetch(server.add(MEGABYTE), target)
+    assert target.read_bytes() == MEGABYTE
+
+
 def test_a_wrong_hash_is_kept_aside_and_explained(server: FaultServer, target: Path) -> None:
     message = refusal(server.add(OTHER), target)
     aside = target.with_name("w.pth.wrong-hash")
@@ -274,7 +281,7 @@ def test_a_part_that_the_server_cannot_continue_is_fetched_anew(
 
 def test_30_cuts_and_10_kills_cost_less_than_a_tenth_more(server: FaultServer, target: Path) -> None:
     chance = random.Random(30_10)
-    data = chance.randbytes(8_000_000)
+    data = chance.randbytes(24_000_000)  # large enough to tell a lost piece from a lost part
     url = server.add(data)
     process: subprocess.Popen[str]
 
@@ -397,6 +404,14 @@ def test_redirects_are_followed(server: FaultServer, target: Path, status: int) 
     server.faults.append(redirect("/w.pth", status))
     fetch(f"{server.url}/old.pth", target)
     assert target.read_bytes() == MEGABYTE
+
+
+def test_a_cut_is_resumed_through_a_redirect(server: FaultServer, target: Path) -> None:
+    server.add(MEGABYTE)
+    server.faults.extend([redirect("/w.pth"), cut_at(400_000), redirect("/w.pth")])
+    fetch(f"{server.url}/latest", target)
+    assert target.read_bytes() == MEGABYTE
+    assert server.sent == len(MEGABYTE)
 
 
 def test_a_redirect_in_a_circle_ends(server: FaultServer, target: Path) -> None:

@@ -13,7 +13,7 @@ from httpserver import CERTIFICATE, FaultServer, reply
 
 from vggcli import zoo
 from vggcli.errors import DownloadError, UsageError, WeightsError
-from vggcli.store import FetchOptions, cache_folder, cached, fetch, on_mirror, sha256_prefix_of, verify
+from vggcli.store import FetchOptions, cache_folder, cached, fetch, fingerprint, on_mirror, sha256_prefix_of, verify
 
 DATA = b"\x80\x02 weights" * 1000
 PREFIX = hashlib.sha256(DATA).hexdigest()[:8]
@@ -47,7 +47,7 @@ def mirror() -> Iterator[FaultServer]:
         yield server
 
 
-def in_cache(data: bytes = DATA, name: str = NAME) -> Path:
+def in_cache(data: bytes | bytearray = DATA, name: str = NAME) -> Path:
     path = cache_folder() / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -224,3 +224,31 @@ def test_verify_refuses_the_wrong_file() -> None:
 def test_verify_says_why_a_file_cannot_be_read(home: Path) -> None:
     with pytest.raises(WeightsError, match="No such file"):
         verify(home / "missing.pth")
+
+
+# Fingerprints
+
+
+def test_a_small_files_fingerprint_is_its_whole_hash(home: Path) -> None:
+    assert fingerprint(in_cache()) == f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+
+
+@pytest.mark.parametrize("place", [0, 1_000_000, 19_999_999])
+def test_another_training_has_another_fingerprint(home: Path, place: int) -> None:
+    """A change as long as the gap between two samples is seen wherever it lies."""
+    data = bytearray(20_000_000)
+    first = fingerprint(in_cache(data))
+    assert first.startswith("sampled:")
+    assert fingerprint(in_cache(data)) == first
+    start = min(place, len(data) - 320_000)
+    data[start : start + 320_000] = b"x" * 320_000
+    assert fingerprint(in_cache(data)) != first
+
+
+def test_a_longer_file_has_another_fingerprint() -> None:
+    assert fingerprint(in_cache(bytes(20_000_000))) != fingerprint(in_cache(bytes(20_000_001)))
+
+
+def test_a_missing_file_has_no_fingerprint(home: Path) -> None:
+    with pytest.raises(WeightsError, match="No such file"):
+        fingerprint(home / "missing.pth")

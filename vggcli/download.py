@@ -12,11 +12,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vggcli.addresses import redacted
 from vggcli.errors import DownloadError
 from vggcli.httpheaders import content_length, content_range, unsatisfied_length, validator
 from vggcli.part import Part, part_of
 from vggcli.reporter import Reporter
-from vggcli.transport import Patience, TransferError, check_not_html, check_status, get, open_client, redacted
+from vggcli.transport import Patience, TransferError, check_not_html, check_status, get, open_client
 
 if TYPE_CHECKING:
     import httpx
@@ -32,7 +33,8 @@ def download(
 
     Args:
         url: HTTPS, or plain HTTP where the person typed it; redirects from HTTPS to HTTP are refused.
-        target: where the file belongs; its folder is made. When it exists already, it is returned as it is.
+        target: where the file belongs; its folder is made. A file that is there already (not an empty one) is
+            returned as it is.
         sha256_prefix: hexadecimal digits that the file's SHA-256 begins with.
         bar: draw a progress bar on standard error.
         patience: timeouts and retries.
@@ -45,7 +47,7 @@ def download(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _alone(target, reporter):
-            if not target.is_file():
+            if not (target.is_file() and target.stat().st_size):
                 _Transfer(url, target, sha256_prefix, reporter, patience or Patience()).run()
     except TransferError as trouble:
         raise DownloadError(

@@ -10,9 +10,12 @@ from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from vggcli.errors import DownloadError
+from vggcli.addresses import redacted
+from vggcli.checkpoint.problems import truncated
+from vggcli.checkpoint.source import WHAT
+from vggcli.errors import CheckpointError, DownloadError
 from vggcli.httpheaders import content_range, unsatisfied_length, validator
-from vggcli.transport import Patience, TransferError, check_status, get, open_client, redacted
+from vggcli.transport import Patience, TransferError, check_status, get, open_client
 
 if TYPE_CHECKING:
     import httpx
@@ -24,10 +27,10 @@ KEPT = 4 << 20  # bytes kept of what was fetched
 
 
 class RemoteSource:
-    """A file at a URL, read by Range requests over one connection; use as a context manager.
+    """A `checkpoint.Source` at a URL, read by Range requests over one connection; use as a context manager.
 
     Attributes:
-        name: the last part of the URL's path.
+        name: the URL as it may be printed.
         size: length of the file in bytes.
         fetched: bytes of the file received so far.
 
@@ -36,7 +39,7 @@ class RemoteSource:
     """
 
     def __init__(self, url: str, patience: Patience | None = None) -> None:
-        self.name = redacted(url).partition("?")[0].rpartition("/")[2]
+        self.name = redacted(url)
         self.size = 0
         self.fetched = 0
         self._url = url
@@ -66,14 +69,18 @@ class RemoteSource:
         self._client.close()
 
     def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset` on; fewer where the file ends.
+        """Exactly `length` bytes from `offset` on.
 
         Raises:
+            CheckpointError: the file ends before.
             DownloadError: the server does not give them, or the file has changed since it was opened.
         """
-        end = min(offset + length, self.size)
-        if offset < 0 or offset >= end:
+        end = offset + length
+        if length <= 0:
             return b""
+        if end > self.size:
+            problem = truncated(self.size, end)
+            raise CheckpointError(WHAT, self.name, problem.why, problem.next_step)
         for start in reversed(self._pieces):
             piece = self._pieces[start]
             if start <= offset and end <= start + len(piece):
@@ -162,4 +169,4 @@ class RemoteSource:
 
     def _error(self, trouble: TransferError) -> DownloadError:
         next_step = "Download the file and give its path instead of the URL"
-        return DownloadError("cannot read weights", redacted(self._url), trouble.why, next_step)
+        return DownloadError(WHAT, self.name, trouble.why, next_step)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
+
+from vggcli.notes import note
+from vggcli.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -41,9 +43,9 @@ class Reporter:
     def note(self, text: str) -> None:
         """One line for the person."""
         if self._progress is not None:
-            self._progress.console.print(f"vgg: {text}", markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(f"vgg: {printable(text)}", markup=False, highlight=False, soft_wrap=True)
         else:
-            print(f"vgg: {text}", file=sys.stderr)
+            note(text)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies
 
 from vggcli import __version__
@@ -87,21 +86,6 @@ class Patience:
     def delay(self, failures: int) -> float:
         """Seconds to wait after this many failures in a row (1 or more)."""
         return min(self.first_delay_s * 2.0 ** (failures - 1) * self.jitter(0.5, 1.5), self.max_delay_s)
-
-
-def redacted(url: str) -> str:
-    """The URL as it may be printed: no user, password, query or fragment, and no control characters."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        text = (
-            urlunsplit((parts.scheme, host, parts.path, "...", ""))
-            if parts.query
-            else f"{parts.scheme}://{host}{parts.path}"
-        )
-    except ValueError:
-        return "(not a URL)"
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def open_client(patience: Patience) -> httpx.Client:
