@@ -89,12 +89,13 @@ class Archive:
             )
         header = self._source.read(member.header, LOCAL.size)
         signature, method, name_size, extra_size = LOCAL.unpack(header)
-        name = self._source.read(member.header + LOCAL.size, name_size)
         start: int = member.header + LOCAL.size + name_size + extra_size
-        if signature != b"PK\3\4" or method != STORED or _decode(name) != member.name:
+        if signature != b"PK\3\4" or method != STORED:
             raise _damaged(f"the header of {quote(member.name)} is not where the directory says")
         if start + member.size > member.limit:
             raise _damaged(f"{quote(member.name)} overlaps what follows it")
+        if _decode(self._source.read(member.header + LOCAL.size, name_size)) != member.name:
+            raise _damaged(f"{quote(member.name)} has another name in its header")
         self._starts[member.name] = start
         return start
 

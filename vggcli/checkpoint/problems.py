@@ -35,11 +35,12 @@ class Forbidden(Unreadable):
 
     Args:
         names: every dotted name that the pickle looks up, in order of first appearance.
+        hostile: True when one is of a module that only attacks need.
     """
 
-    def __init__(self, why: str, next_step: str, names: tuple[str, ...]) -> None:
+    def __init__(self, why: str, next_step: str, names: tuple[str, ...], hostile: bool = False) -> None:
         super().__init__(why, next_step)
-        self.names = names
+        self.names, self.hostile = names, hostile
 
 
 def quote(name: str) -> str:

@@ -60,10 +60,11 @@ def recognise(source: Source) -> str:
     head = source.read(0, min(HEAD, source.size))
     if head.startswith(ZIP):
         return "zip"
+    # A safetensors file has its header's length first, which may begin like a pickle (128 is 0x80) but is never so long.
+    if head[8:9] == b"{" and not (head.startswith(PICKLE) and any(head[4:8])):
+        return "safetensors"
     if head.startswith(PICKLE):
         return "legacy"
-    if head[8:9] == b"{":  # behind the header's length; no other format here has one there
-        return "safetensors"
     import re  # only failures need it, and compiling so many patterns takes time
 
     for pattern, what, next_step in OTHERS:

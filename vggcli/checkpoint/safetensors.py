@@ -113,7 +113,7 @@ def _no_constants(name: str) -> NoReturn:
 
 def _range(name: str, entry: object) -> tuple[int, int]:
     match entry:
-        case {"data_offsets": [int() as first, int() as last]} if 0 <= first <= last <= LARGEST:
+        case {"data_offsets": [first, last]} if type(first) is type(last) is int and 0 <= first <= last <= LARGEST:
             return first, last
     raise _damaged(f"{quote(name)} has no proper data_offsets")
 
@@ -130,7 +130,7 @@ def _tensor(source: Source, start: int, name: str, entry: object, place: tuple[i
     first, last = place
     if len(shape) > limits.DIMENSIONS or not all(type(n) is int for n in shape):
         raise _damaged(f"{quote(name)} has no proper shape")
-    stride = tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+    stride = tuple(prod(max(n, 1) for n in shape[i + 1 :]) for i in range(len(shape)))  # as torch counts zero sizes
     storage = Storage(source, dtype, last - first, lambda: start + first)
     tensor = make_tensor(storage, dtype, 0, shape, stride)
     if tensor.nbytes != last - first:

@@ -33,12 +33,11 @@ def read_legacy(source: Source, thorough: bool) -> object:
     cursor = Cursor(source, 0, source.size)
     try:
         magic = Machine(cursor, _no_storages).run()
-    except Forbidden:
-        raise
     except Unreadable as problem:
-        if source.read(0, 1) != PICKLE:  # a text may begin like a pickle of protocol 0
-            raise unknown() from problem
-        raise
+        hostile = isinstance(problem, Forbidden) and problem.hostile
+        if hostile or source.read(0, 1) == PICKLE:
+            raise
+        raise unknown() from problem  # a text that begins like a pickle of protocol 0
     if magic != MAGIC:
         raise Unreadable(
             "it is a plain pickle, not a file of torch.save", "Load it where it was made and save it with torch.save"
@@ -81,7 +80,8 @@ class _Storages:
                 raise Unreadable(f"a part of storage {quote(key)} lies outside it")
         place = (key, dtype, first, length)
         if place not in self._made:
-            self._made[place] = Storage(self._source, dtype, length, lambda: self._starts[key] + first)
+            starts = self._starts  # not `self`: a cycle would keep the file open until the garbage collector comes
+            self._made[place] = Storage(self._source, dtype, length, lambda: starts[key] + first)
         return self._made[place]
 
     def place(self, keys: object, start: int, thorough: bool) -> None:

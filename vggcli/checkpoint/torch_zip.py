@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from vggcli.checkpoint import limits
 from vggcli.checkpoint.archive import Archive
 from vggcli.checkpoint.machine import Machine
@@ -60,7 +62,7 @@ class _Storages:
             member = self._archive.members.get(f"{self.folder}data/{key}")
             if member is None:
                 raise Unreadable(f"the zip file has no member data/{quote(key)[1:-1]} for a tensor")
-            found = Storage(self._source, dtype, member.size, lambda: self._archive.start(member), self._big_endian)
+            found = Storage(self._source, dtype, member.size, partial(self._archive.start, member), self._big_endian)
             self._made[key, dtype] = found
         if found.nbytes != nbytes:
             raise Unreadable(f"data/{quote(key)[1:-1]} has {found.nbytes:,} bytes where {nbytes:,} are described")
