@@ -15,11 +15,11 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vggcli import pixels
 from vggcli.errors import InputError
@@ -49,8 +49,8 @@ KINDS = {
 # Decoded formats, most common first, since Pillow tries them in order and loads its rarer plugins only when it gets to
 # them.  Left out on purpose: EPS runs an external program, and WMF, BUFR, GRIB, HDF5 and MPEG only name the format.
 FORMATS = (
-    "JPEG PNG GIF BMP PPM WEBP TIFF MPO AVIF JPEG2000 DIB ICO CUR ICNS TGA PCX DCX DDS SGI PSD QOI XBM XPM SUN BLP FITS "
-    "FLI FTEX GBR IM IMT MCIDAS MSP PCD PIXAR SPIDER XVTHUMB"
+    "JPEG PNG GIF BMP PPM WEBP TIFF MPO AVIF JPEG2000 DIB ICO CUR ICNS TGA PCX DCX DDS SGI PSD QOI XBM XPM SUN BLP "
+    "FITS FLI FTEX GBR IM IMT MCIDAS MSP PCD PIXAR SPIDER XVTHUMB"
 ).split()
 
 DEFAULT_MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB of 3-byte pixels
@@ -74,7 +74,11 @@ class Decoding:
     allow_truncated: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
     fast: bool = False
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Decoding:
+        """The same for a model with other numbers."""
+        return replace(self, preprocessing=preprocessing)
 
     def describe(self) -> str:
         """In words for the provenance, e.g. "squash 224"."""
@@ -239,7 +243,7 @@ def _from_os(error: OSError, item: Input) -> InputError:
 def _from_decoder(error: Exception, stream: IO[bytes], path: str) -> InputError:
     if isinstance(error, OSError) and error.errno:
         raise error  # the disk, not the decoder
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         stream.seek(0)
         return InputError("unsupported", path, pixels.describe_bytes(stream.read(512)))
     text = str(error).strip() or type(error).__name__

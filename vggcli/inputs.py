@@ -90,7 +90,7 @@ def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
     """Refuse a command line whose inputs contradict themselves, before anything is opened."""
     if not inputs and files_from is None:
         raise UsageError("nothing to classify", "", "no image or folder was named", "Name some, or use --files-from")
-    if (list(inputs) + [files_from]).count(STDIN) > 1:
+    if [*inputs, files_from].count(STDIN) > 1:
         raise UsageError("cannot read", "standard input", "it was asked for twice", "Use `-` once")
     if STDIN in inputs and sys.stdin.isatty():
         raise UsageError("cannot read an image from", "-", "standard input is a terminal", "Pipe an image into vgg")

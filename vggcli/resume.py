@@ -71,7 +71,8 @@ class Run:
     def __init__(self, sink: Sink, settings: Settings, old: _Old | None = None) -> None:
         self._sink, self._settings, self._old = sink, settings, old
         self._is_placed = old is None  # whether the file ends where this run writes
-        self._appending = self._written = 0  # inputs handed out to be appended; records taken
+        self._written = 0  # records taken
+        self._appended: int | None = None  # inputs without an old record, once all of them have been handed out
         self._failed: list[_Failed] = []
         self._retried: list[Record] = []
         self.kept = 0
@@ -99,9 +100,11 @@ class Run:
         rest = iter(found)
         if self._old is not None:
             self._skip_done(rest, self._old)
+        appended = 0
         for item in rest:
-            self._appending += 1
+            appended += 1
             yield item
+        self._appended = appended
         for failed in self._failed:
             yield failed.item
 
@@ -115,7 +118,7 @@ class Run:
         """
         if record.predictions and len(record.predictions) != self._settings.top_k:
             raise ValueError(f"{len(record.predictions)} predictions where the settings say {self._settings.top_k}")
-        if self._written < self._appending:
+        if self._appended is None or self._written < self._appended:
             self._sink.write(record)
         elif record.path == self._failed[len(self._retried)].item.path:
             self._retried.append(record)

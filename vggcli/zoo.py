@@ -151,3 +151,14 @@ def variant(name: str) -> Variant:
 
 def _folded(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
+
+
+def published(name: str) -> WeightsFile | None:
+    """The published weights file of that name, with or without its ending; None when there is none."""
+    return WEIGHTS_FILES.get(name) or WEIGHTS_FILES.get(f"{name}.pth")
+
+
+def of_architecture(architecture: Architecture) -> Variant | None:
+    """The zoo's row with these stages and batch norm; the classifier's widths are free."""
+    key = (architecture.stages, architecture.batch_norm)
+    return next((v for v in VARIANTS.values() if (v.architecture.stages, v.architecture.batch_norm) == key), None)

@@ -1,0 +1,48 @@
+"""Engines: from batches of images to logits.  One small interface, so that they are interchangeable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ENGINES = ("auto", "torch", "openvino")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+class Engine(Protocol):
+    """A model opened on a device.
+
+    Attributes:
+        name: "torch" or "openvino".
+        device: "cpu", "cuda:0", ...
+        precision: "fp32", "bf16" or "fp16": what really runs.
+        batch_size: the batch that this device likes, as measured.
+        depth: batches that may be in flight at once.
+    """
+
+    name: str
+    device: str
+    precision: str
+    batch_size: int
+    depth: int
+
+    def start(self, batch: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        """Begin a batch.
+
+        Args:
+            batch: images (N, size, size, 3), uint8, RGB, not normalised; N at will.
+
+        Returns:
+            A function that waits and gives the logits (N, num_classes), float32.
+
+        Raises:
+            MemoryError: the batch does not fit; smaller ones may (from `start` or from the returned function).
+            DeviceError: the device is gone.
+        """
+
+    def close(self) -> None:
+        """Release the device."""

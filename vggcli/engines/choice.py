@@ -1,0 +1,72 @@
+"""Which engine runs a model: what the user names, else the fastest that is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vggcli.engines import Engine, devices, openvino
+from vggcli.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from vggcli.model import Model
+
+
+def check(engine: str, device: str) -> None:
+    """Refuse a combination that cannot be, before anything heavy is loaded.
+
+    Raises:
+        UsageError: an unknown device, or OpenVINO on a GPU.
+        DeviceError: OpenVINO is asked for and not installed.
+    """
+    devices.check(device)
+    if engine != "openvino":
+        return
+    if device not in ("auto", "cpu"):
+        raise UsageError("cannot use the engine", "openvino", f"it runs on the CPU, not on {device}", "Leave out one")
+    if not openvino.installed():
+        raise DeviceError("cannot use the engine", "openvino", "it is not installed", f"Run {openvino.INSTALL}")
+
+
+def open_engine(
+    model: Model, engine: str, device: str, precision: str, note: Callable[[str], None], threads: int = 0
+) -> Engine:
+    """Open a model on an engine.
+
+    Under "auto" the order is: a GPU with torch, the CPU with OpenVINO, the CPU with torch.
+
+    Args:
+        model: what to run.
+        engine: one of `ENGINES`.
+        device: see `devices.torch_devices`.
+        precision: one of `PRECISIONS`.
+        note: takes what the user should know about the choice.
+        threads: cores for inference on a CPU; 0 for all.
+
+    Raises:
+        DeviceError: what was asked for cannot be used.
+    """
+    check(engine, device)
+    if engine == "openvino":
+        return openvino.OpenVINOEngine(model, precision, threads)
+    on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
+    if engine == "auto" and on_cpu:
+        if openvino.installed():
+            try:
+                return openvino.OpenVINOEngine(model, precision, threads)
+            except DeviceError as error:
+                note(f"OpenVINO cannot be used here ({error.why}), so PyTorch runs instead")
+        else:
+            note(f"PyTorch runs; OpenVINO is faster on a CPU and starts sooner: {openvino.INSTALL}")
+    from vggcli.engines.torch import TorchEngine
+
+    return TorchEngine(model, "cpu" if on_cpu else device, precision, threads)
+
+
+def _has_gpu() -> bool:
+    if not devices.may_have_accelerator():
+        return False
+    try:
+        return devices.torch_devices("auto")[0].type != "cpu"
+    except DeviceError:
+        return False  # no torch, no GPU; the CPU may still do

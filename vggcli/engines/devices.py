@@ -1,0 +1,145 @@
+"""Which device and which precision: what the user asks for against what the machine has."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vggcli.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+(?:,\d+)*)?")
+ON_CPU = "Run with --device cpu"
+
+
+def check(device: str) -> None:
+    """Refuse a device that is none, before anything heavy is loaded."""
+    if not _DEVICE.fullmatch(device):
+        raise UsageError(
+            "unknown device", device, "", "Known are auto, cpu, cuda, cuda:N, cuda:N,M for several GPUs, and mps"
+        )
+
+
+def may_have_accelerator() -> bool:
+    """Whether the machine shows any sign of a GPU that torch could use; importing torch to ask would cost seconds."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    if sys.platform == "win32":
+        return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll").exists()
+    signs = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/proc/driver/nvidia/version")
+    return any(os.path.exists(sign) for sign in signs)
+
+
+def cores() -> int:
+    """Cores that this process may use: its affinity, and the CPU quota of its container."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            available = min(available, max(1, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # no container, or an older kind of cgroup
+    return max(1, available)
+
+
+def import_torch() -> Any:
+    """The torch package; DeviceError when it cannot be imported."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import torch
+    except Exception as error:  # a broken installation fails in many ways, OSError for a missing library among them
+        raise DeviceError(
+            "cannot use the engine", "torch", f"importing it fails ({first_line(error)})", "Run pip install torch"
+        ) from error
+    return torch
+
+
+def torch_devices(asked: str) -> list[torch.device]:
+    """The devices meant by `--device`, best first under "auto".
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    check(asked)
+    torch = import_torch()
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if asked == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("cannot use the device", asked, "this machine has no Metal GPU", ON_CPU)
+    if not asked.startswith("cuda"):
+        return [torch.device(asked)]
+    if not torch.cuda.is_available():
+        built = torch.version.cuda or torch.version.hip
+        why = "torch sees no CUDA GPU" if built else "the installed torch is built without CUDA"
+        raise DeviceError("cannot use the device", asked, why, ON_CPU)
+    numbers = [int(number) for number in asked.partition(":")[2].split(",") if number] or [0]
+    count = torch.cuda.device_count()
+    absent = [number for number in numbers if number >= count]
+    if absent:
+        raise DeviceError(
+            "cannot use the device", f"cuda:{absent[0]}", f"there are {count}, counted from 0", f"{ON_CPU} or cuda:0"
+        )
+    return [torch.device("cuda", number) for number in dict.fromkeys(numbers)]
+
+
+def torch_precision(asked: str, device: torch.device) -> str:
+    """What `--precision` means on a device.
+
+    Raises:
+        DeviceError: the device does not compute in that type.
+    """
+    import torch
+
+    if asked == "auto":
+        if device.type == "cuda":
+            return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+        return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+    if asked == "fp16" and device.type == "cpu":
+        raise DeviceError("cannot compute in", "fp16", "torch has no fast half precision on CPUs", "Use bf16 or fp32")
+    return asked
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 in hardware (AVX512-BF16 or AMX); elsewhere bf16 is emulated and slow."""
+    import torch
+
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
+
+
+def forbid_tf32() -> None:
+    """Full single precision on CUDA: by default its convolutions round to 10 bits of mantissa."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory: a type of its own on GPUs, a sentence on CPUs."""
+    import torch
+
+    text = str(error).lower()
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def release_memory(device: torch.device) -> None:
+    """Give cached blocks back, so that a smaller batch finds room."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def first_line(error: BaseException) -> str:
+    """The part of a foreign error that fits into one of ours."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).strip().rstrip(".")[:200]

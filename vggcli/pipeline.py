@@ -1,0 +1,340 @@
+"""Images to logits: decoding threads and one inference thread overlap, results come out in input order.
+
+        inputs ──> decoders ──> window of jobs, in order ──> inference thread ──> results, in order ──> caller
+
+The window is bounded, so memory does not grow with the number of inputs, and the inputs are pulled as they are needed,
+so that the first result of an endless list is out at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from vggcli.engines import Engine
+from vggcli.errors import DeviceError, InputError
+from vggcli.inputs import STDIN, Input
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LINGER_SECONDS = 0.02  # how long an idle engine waits for a fuller batch
+DECODE_TIMEOUT_SECONDS = 60.0  # the largest image that is let through takes about 5
+_TICK_SECONDS = 0.5  # how often a waiting thread looks for stuck decoders and interruptions
+_MAX_WAITING_RESULTS = 1024
+_SLACK_BATCHES = 3  # decoded images wait in this many batches at most
+
+
+class Loader(Protocol):
+    """Decodes one input to (size, size, 3) uint8 and tells whether its data ended early, or raises InputError."""
+
+    def load(self, item: Input) -> tuple[NDArray[np.uint8], bool]: ...
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of one input: logits (num_classes,) float32, or an error."""
+
+    item: Input
+    logits: NDArray[np.float32] | None = None
+    error: InputError | None = None
+    truncated: bool = False
+
+
+class _Job:
+    """One input on its way through the decoders."""
+
+    __slots__ = ("done", "image", "result")
+
+    def __init__(self, item: Input) -> None:
+        self.result = Result(item)
+        self.image: NDArray[np.uint8] | None = None
+        self.done = False
+
+
+class Pipeline:
+    """One pass over the inputs.
+
+    Args:
+        inputs: pulled lazily, by one thread at a time.
+        loader: safe to call from many threads.
+        open_engine: called in the inference thread, so that images decode while the model is compiled.
+        workers: number of decoding threads.
+        batch_size: images a batch; None for what the engine likes.
+        decode_timeout: seconds after which an image is given up.
+    """
+
+    def __init__(
+        self,
+        inputs: Iterator[Input],
+        loader: Loader,
+        open_engine: Callable[[], Engine],
+        *,
+        workers: int,
+        batch_size: int | None = None,
+        decode_timeout: float = DECODE_TIMEOUT_SECONDS,
+    ) -> None:
+        self._inputs, self._loader, self._open_engine = inputs, loader, open_engine
+        self._batch_size = batch_size
+        self._changed = threading.Condition()  # guards everything below
+        self._pulling = threading.Lock()
+        self._jobs: deque[_Job] = deque()
+        self._results: deque[Result] = deque()
+        self._window = _SLACK_BATCHES * (batch_size or 8) + workers
+        self._exhausted = self._stopped = self._finished = False
+        self._watch = _Watch(decode_timeout)
+        self._input_error: BaseException | None = None
+        self._error: BaseException | None = None
+        self.engine: Engine | None = None
+        for _ in range(workers):
+            self._spawn(self._decode)
+        self._spawn(self._infer)
+
+    def wait_for_engine(self) -> Engine | None:
+        """The opened engine, None when the pipeline was stopped first; raises what opening it raised."""
+        with self._changed:
+            while self.engine is None and not self._finished:
+                self._changed.wait(_TICK_SECONDS)
+        if self.engine is None and self._error is not None:
+            raise self._error
+        return self.engine
+
+    def results(self) -> Iterator[Result]:
+        """Every input's result, in input order; ends early after `stop`.
+
+        Raises:
+            DeviceError: the device is gone; every result made before it has been given.
+            UsageError: from the inputs, likewise.
+        """
+        while True:
+            with self._changed:
+                while not self._results and not self._finished:
+                    self._changed.wait(_TICK_SECONDS)
+                if not self._results:
+                    break
+                result = self._results.popleft()
+                self._changed.notify_all()
+            yield result
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Take no further inputs; what is on the engine is finished.  Safe to call from a signal handler."""
+        # No lock: the handler may run in the thread that holds it, and every waiting thread looks again within a tick.
+        self._stopped = True
+
+    def abandon_after(self, seconds: float) -> None:
+        """After `stop`: give up on a batch that takes longer; results that are here are still given."""
+        timer = threading.Timer(seconds, self._abandon)
+        timer.daemon = True
+        timer.start()
+
+    def _abandon(self) -> None:
+        with self._changed:
+            self._finished = True
+            self._changed.notify_all()
+
+    @staticmethod
+    def _spawn(target: Callable[[], None]) -> None:
+        # Daemons: a decoder that hangs on a dead disk must not keep the process alive.
+        threading.Thread(target=target, daemon=True).start()
+
+    def _decode(self) -> None:
+        """A decoding thread."""
+        while (job := self._next_job()) is not None:
+            result, image = job.result, None
+            try:
+                image, truncated = self._loader.load(result.item)
+            except InputError as error:
+                with self._changed:
+                    replaced = job.done
+                    if not replaced:
+                        result.error = error
+            else:
+                with self._changed:
+                    replaced = job.done
+                    if not replaced:
+                        job.image, result.truncated = image, truncated
+            with self._changed:
+                job.done = True
+                self._changed.notify_all()
+            if replaced:
+                return  # the job timed out and another thread took this one's place
+
+    def _next_job(self) -> _Job | None:
+        with self._changed:
+            while len(self._jobs) >= self._window and not self._stopped:
+                self._changed.wait(_TICK_SECONDS)
+        with self._pulling:
+            if self._exhausted or self._stopped:
+                return None
+            try:
+                item = next(self._inputs, None)
+            except BaseException as error:
+                self._input_error, item = error, None
+            with self._changed:
+                if item is None:
+                    self._exhausted = True
+                    self._changed.notify_all()
+                    return None
+                job = _Job(item)
+                self._jobs.append(job)
+                return job
+
+    def _infer(self) -> None:
+        """The inference thread."""
+        try:
+            engine = self._open_engine()
+            size = self._batch_size or engine.batch_size
+            with self._changed:
+                self.engine = engine
+                self._window = max(self._window, _SLACK_BATCHES * size)
+                self._changed.notify_all()
+            Inference(engine, size).run(self._take, self._give)
+            self._error = self._input_error
+        except BaseException as error:
+            self._error = error
+        with self._changed:
+            self._stopped = self._finished = True
+            self._changed.notify_all()
+
+    def _give(self, results: list[Result]) -> None:
+        with self._changed:
+            self._results.extend(results)
+            self._changed.notify_all()
+            # A slow reader of the results (a pager, say) slows the whole pipeline down instead of filling the memory.
+            while len(self._results) > _MAX_WAITING_RESULTS and not self._stopped:
+                self._changed.wait(_TICK_SECONDS)
+
+    def _take(self, size: int, idle: bool) -> list[_Job] | None:
+        """The next jobs in order, decoded, with up to `size` images.
+
+        Returns:
+            An empty list when none is ready and the engine has other work; None after the last one.
+        """
+        taken: list[_Job] = []
+        images = 0
+        deadline: float | None = None
+        with self._changed:
+            while images < size and not self._stopped:
+                while self._jobs and self._jobs[0].done and images < size:
+                    job = self._jobs.popleft()
+                    images += job.image is not None
+                    taken.append(job)
+                self._changed.notify_all()
+                if images == size or (self._exhausted and not self._jobs):
+                    break
+                if not idle:
+                    break
+                if taken and deadline is None:
+                    deadline = time.monotonic() + LINGER_SECONDS
+                if deadline is not None and time.monotonic() >= deadline:
+                    break
+                self._changed.wait(LINGER_SECONDS if taken else _TICK_SECONDS)
+                self._give_up_stuck()
+            over = self._stopped or (self._exhausted and not self._jobs)
+        return None if over and not taken else taken
+
+    def _give_up_stuck(self) -> None:
+        """Turn the oldest job into a failure when its decoder hangs, and put another thread in the decoder's place."""
+        job = self._jobs[0] if self._jobs else None
+        # Standard input takes the time that its writer takes.
+        if job is None or job.done or job.result.item.path == STDIN or not self._watch.is_stuck(job):
+            return
+        why = f"decoding it took longer than {self._watch.timeout:.0f} s"
+        job.result.error = InputError("timeout", job.result.item.path, why)
+        job.done = True
+        self._spawn(self._decode)
+
+
+class _Watch:
+    """How long the inference thread has been waiting for one job."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._job: _Job | None = None
+        self._waited = self._seen = 0.0
+
+    def is_stuck(self, job: _Job) -> bool:
+        now = time.monotonic()
+        if job is self._job:
+            # At most a few ticks count at once: a process that was stopped (Ctrl-Z) is not a stuck decoder.
+            self._waited += min(now - self._seen, 4 * _TICK_SECONDS)
+        else:
+            self._job, self._waited = job, 0.0
+        self._seen = now
+        return self._waited >= self.timeout
+
+
+class Inference:
+    """Batches through an engine, several in flight, smaller when memory runs out."""
+
+    def __init__(self, engine: Engine, size: int) -> None:
+        self._engine, self._size = engine, size
+        self._flying: deque[tuple[list[_Job], NDArray[np.uint8], Callable[[], NDArray[np.float32]] | None]] = deque()
+
+    def run(self, take: Callable[[int, bool], list[_Job] | None], give: Callable[[list[Result]], None]) -> None:
+        """Until `take` ends: start batches, hand finished ones to `give`, in order."""
+        size = 1  # one image first: the first answer is worth more than a full batch
+        while True:
+            jobs = take(size, not self._flying)
+            if jobs:
+                self._start(jobs)
+                size = self._size
+            if self._flying and (not jobs or len(self._flying) >= self._engine.depth):
+                give(self._finish())
+                size = min(size, self._size)
+            if jobs is None and not self._flying:
+                return
+
+    def _start(self, jobs: list[_Job]) -> None:
+        images = [job.image for job in jobs if job.image is not None]
+        for job in jobs:
+            job.image = None
+        if not images:
+            self._flying.append((jobs, np.empty((0,), np.uint8), None))
+            return
+        batch = np.stack(images)
+        try:
+            self._flying.append((jobs, batch, self._engine.start(batch)))
+        except MemoryError:
+            self._flying.append((jobs, batch, lambda: self._halved(batch)))
+
+    def _finish(self) -> list[Result]:
+        jobs, batch, pending = self._flying.popleft()
+        if pending is not None:
+            try:
+                logits = pending()
+            except MemoryError:
+                logits = self._halved(batch)
+            rows = iter(logits)
+            for job in jobs:
+                if job.result.error is None:
+                    job.result.logits = next(rows)
+        return [job.result for job in jobs]
+
+    def _halved(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The batch in halves, and batches of that size from now on."""
+        size = len(batch) // 2
+        if size == 0:
+            raise DeviceError(
+                "cannot classify on",
+                self._engine.device,
+                "there is not enough memory for a single image",
+                "Close other programs that use the device, or run with --device cpu",
+            )
+        self._size = min(self._size, size)
+        logits = []
+        for start in range(0, len(batch), size):
+            part = batch[start : start + size]
+            try:
+                logits.append(self._engine.start(part)())
+            except MemoryError:
+                logits.append(self._halved(part))
+        return np.concatenate(logits)
