@@ -9,7 +9,7 @@ import typer
 import typer.core
 
 from vggcli import __version__, options
-from vggcli.errors import StoppedError, VggError
+from vggcli.errors import StoppedError, VggError, WeightsError
 from vggcli.notes import note
 
 
@@ -35,7 +35,6 @@ class Commands(typer.core.TyperGroup):
 app = typer.Typer(
     name="vgg",
     cls=Commands,
-    help="Classify images with the VGG networks of Simonyan and Zisserman.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -57,9 +56,10 @@ def vgg(
 ) -> None:
     """Classify images with the VGG networks of Simonyan and Zisserman.
 
-    vgg predict --weights demo digit.png     no download needed
-    vgg predict -a vgg16_bn photos/          a table on a terminal, tsv in a pipe
-    vgg inspect weights.pth                  keys and shapes, without loading torch
+    \b
+      vgg predict --weights demo digit.png     no download needed
+      vgg predict --arch vgg16_bn photos/      a table on a terminal, tsv in a pipe
+      vgg inspect weights.pth                  keys and shapes, without loading torch
     """
 
 
@@ -94,9 +94,10 @@ def predict(
 ) -> None:
     """Classify images: one record for every input, in input order.
 
-    vgg predict --weights demo digits/
-    vgg predict -k 1 -f jsonl -r photos/ > labels.jsonl
-    find . -name '*.jpg' -print0 | vgg predict -0 --files-from - -o labels.csv
+    \b
+      vgg predict --weights demo digits/
+      vgg predict -k 1 -f jsonl -r photos/ > labels.jsonl
+      find . -name '*.jpg' -print0 | vgg predict -0 --files-from - -o labels.csv
 
     Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights; 4 stopped early; 5 unusable
     device or engine; 130, 143 interrupted.
@@ -141,6 +142,87 @@ def _fetch_options(offline: bool, mirror: str | None) -> Any:
     from vggcli.store import FetchOptions
 
     return FetchOptions(offline=offline, mirror=mirror)
+
+
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE|URL", help="A weights file, demo, or an http(s) URL.")],
+    arch: Annotated[
+        str | None, typer.Option("--arch", "-a", metavar="NAME", help="Hold the file against this variant.")
+    ] = None,
+    format: options.Listing = options.ListingFormat.auto,
+    verify: Annotated[bool, typer.Option("--verify", help="Check the SHA-256 against the name and the zoo.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Range of every tensor; NaN and infinite values.")] = False,
+) -> None:
+    """Print the keys, shapes and types of a weights file, and which VGG it is.
+
+    Torch is not loaded, nothing in the file is run, and of a URL only the parts that describe the tensors are fetched.
+
+    \b
+      vgg inspect vgg16_bn-6c64b313.pth
+      vgg inspect -f tsv weights.pth | cut -f1
+      vgg inspect --arch vgg16 weights.pth && echo fits
+
+    Exit code 3 when the file does not fit --arch.
+    """
+    from vggcli.inspect import inspect as look
+    from vggcli.listing import show
+
+    listing, in_order = look(file, arch, verify=verify, stats=stats)
+    show(listing, format.value)
+    raise typer.Exit(0 if in_order else WeightsError.exit_code)
+
+
+@app.command()
+def download(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARCH]...", help="Variants or weights files.  [default: vgg16_bn]")
+    ] = None,
+    offline: options.Offline = False,
+    mirror: options.Mirror = None,
+) -> None:
+    """Fetch weights into the cache that torch hub uses, and print their paths.
+
+    \b
+      vgg download vgg16_bn vgg19
+      vgg download --mirror https://mirror.example/vgg vgg11
+    """
+    from vggcli.catalogue import download as fetch
+
+    for path in fetch(names or (), _fetch_options(offline, mirror)):
+        typer.echo(str(path))
+
+
+@app.command("list")
+def list_(format: options.Listing = options.ListingFormat.auto) -> None:
+    """List the variants: size, published accuracy, cached or not."""
+    from vggcli.catalogue import catalogue
+    from vggcli.listing import show
+
+    show(catalogue(), format.value)
+
+
+@app.command()
+def summary(
+    name: Annotated[str, typer.Argument(metavar="ARCH|FILE", help="A variant or a weights file.")],
+    num_classes: Annotated[
+        int | None, typer.Option("--num-classes", metavar="N", min=1, help="Classes of the last layer.")
+    ] = None,
+    input_size: Annotated[
+        int | None, typer.Option("--input-size", metavar="N", min=1, help="Side of the input in pixels.")
+    ] = None,
+    format: options.Listing = options.ListingFormat.auto,
+) -> None:
+    """Print the layer table of a network: shapes, parameters, multiply-adds.
+
+    \b
+      vgg summary vgg16
+      vgg summary vgg11_bn --num-classes 10 --input-size 32
+    """
+    from vggcli.listing import show
+    from vggcli.summary import summarise
+
+    show(summarise(name, num_classes, input_size), format.value)
 
 
 def main() -> None:

@@ -1,0 +1,80 @@
+"""Lists of facts (tensors, layers, variants): a table for people, tab-separated lines or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vggcli.text import escape, printable
+
+Cell = str | int | float
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a listing command found.
+
+    Attributes:
+        columns: headings of the table.
+        rows: one tuple of cells a line, in order.
+        plain: the same rows as tsv prints them, where they differ from the table's.
+        facts: name and value of what is true of the whole; above the table, on no tsv line.
+        totals: a last row of the table.
+        data: the JSON form.
+    """
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Cell, ...]]
+    data: Mapping[str, object]
+    plain: Sequence[tuple[Cell, ...]] | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    totals: tuple[Cell, ...] | None = None
+
+
+def show(listing: Listing, format: str) -> None:
+    """Print a listing on standard output.
+
+    Args:
+        format: "table", "tsv", "json", or "auto" for a table on a terminal and tsv elsewhere.
+    """
+    if format == "auto":
+        format = "table" if sys.stdout.isatty() else "tsv"
+    if format == "table":
+        _table(listing)
+    elif format == "tsv":
+        rows = listing.rows if listing.plain is None else listing.plain
+        _write("".join("\t".join(escape(str(cell)) for cell in row) + "\n" for row in rows))
+    else:
+        _write(json.dumps(listing.data, indent=2, allow_nan=False) + "\n")
+
+
+def _write(text: str) -> None:
+    # Bytes, so that the locale has no say in what a program reads.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.flush()
+
+
+def _table(listing: Listing) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False)
+    for name, value in listing.facts.items():
+        console.print(Text.assemble((f"{name:<12}", "bold"), printable(value)), soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=listing.totals is not None)
+    numeric = [all(isinstance(row[i], int | float) for row in listing.rows) for i in range(len(listing.columns))]
+    footers = [_cell(cell) for cell in listing.totals] if listing.totals else [""] * len(listing.columns)
+    for name, is_number, footer in zip(listing.columns, numeric, footers, strict=True):
+        justify = "right" if is_number else "left"
+        table.add_column(name, footer=footer, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in listing.rows:
+        table.add_row(*[Text(_cell(cell)) for cell in row])
+    console.print(table)
+
+
+def _cell(value: Cell) -> str:
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
