@@ -225,6 +225,7 @@ def test_a_server_without_ranges_is_asked_for_the_whole_file(server: FaultServer
         "bytes 400001-999999/1000000",
         "bytes 400000-999999/1000001",
         "bytes 400000-1000000/1000000",
+        "bytes 400000-899999/1000000",
         "bytes 400000-999999/*",
         "bytes 400000-999999/" + "9" * 5000,
         "bytes -400000-999999/1000000",
@@ -233,16 +234,20 @@ def test_a_server_without_ranges_is_asked_for_the_whole_file(server: FaultServer
         None,
     ],
 )
-def test_a_wrong_content_range_is_refused(server: FaultServer, target: Path, content_range: str | None) -> None:
+def test_a_wrong_content_range_is_refused(
+    server: FaultServer, target: Path, capsys: pytest.CaptureFixture[str], content_range: str | None
+) -> None:
     headers = {} if content_range is None else {"Content-Range": content_range}
     server.faults.extend([cut_at(400_000), reply(206, headers, OTHER[400_000:])])
     fetch(server.add(MEGABYTE), target)
     assert target.read_bytes() == MEGABYTE
     assert "range" not in server.requests[2]
+    assert "pieces" not in capsys.readouterr().err  # refused by its headers, not found out by its hash
 
 
-def test_a_part_that_nobody_asked_for_is_refused(server: FaultServer, target: Path) -> None:
-    server.always = reply(206, {"Content-Range": "bytes 5-9/10"}, b"56789")
+@pytest.mark.parametrize("content_range", ["bytes 5-9/10", "bytes 0-4/10", "bytes 0-4/5"])
+def test_a_part_that_nobody_asked_for_is_refused(server: FaultServer, target: Path, content_range: str) -> None:
+    server.always = reply(206, {"Content-Range": content_range}, b"56789")
     assert "a part that nobody asked for" in refusal(server.add(MEGABYTE), target)
     assert len(server.requests) == 1
 
@@ -267,6 +272,12 @@ def test_a_whole_part_is_only_checked_and_renamed(server: FaultServer, target: P
     fetch(server.add(MEGABYTE), target)
     assert target.read_bytes() == MEGABYTE
     assert server.sent == 0
+
+
+def test_a_whole_part_of_another_file_is_fetched_anew(server: FaultServer, target: Path) -> None:
+    whole_part(target, OTHER)
+    fetch(server.add(MEGABYTE), target)
+    assert target.read_bytes() == MEGABYTE
 
 
 @pytest.mark.parametrize("content_range", ["bytes */7", "bytes */", None])
@@ -388,6 +399,14 @@ def test_a_login_page_is_not_taken_for_the_file(
     server.always = reply(200, headers, body)
     assert "a login page of the network" in refusal(server.add(MEGABYTE), target)
     assert files_beside(target) == []
+
+
+def test_a_login_page_does_not_cost_the_part(server: FaultServer, target: Path) -> None:
+    server.faults.extend([cut_at(400_000), reply(200, {}, b"<html>Log in</html>")])
+    assert "it will go on at 0.4 MB" in refusal(server.add(MEGABYTE), target)
+    fetch(f"{server.url}/w.pth", target)
+    assert server.requests[-1]["range"] == "bytes=400000-"
+    assert target.read_bytes() == MEGABYTE
 
 
 def test_a_compressed_answer_is_refused(server: FaultServer, target: Path) -> None:
