@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # No weights file of the family exceeds 0.6 GB; a server that sends more than this is not sending one.
 MAX_BYTES = 2 << 30
+_WANTED = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 
 
 def download(
@@ -141,63 +143,61 @@ class _Transfer:
 
     def _receive(self, client: httpx.Client, part: Part) -> bool:
         """One request and its answer; True when the file is whole, right and in place."""
-        with get(client, self.url, self._headers(part)) as response:
-            check_status(
-                response, (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-            )
-            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                # Asked for what follows a file that is whole already; any other reason makes the part useless.
-                if not part.size or unsatisfied_length(response) != part.size:
-                    return self._anew(part)
-            elif not self._position(response, part):
-                return self._anew(part)
+        resuming = part.size > 0 and self.ranges
+        with get(client, self.url, self._headers(part) if resuming else {}) as response:
+            check_status(response, _WANTED)
+            status = response.status_code
+            if status == HTTPStatus.OK or (resuming and self._continues(response, part)):
+                if status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    self._take(response, part)
+            elif resuming:
+                self.ranges = False  # this server cannot continue the part: next, ask for the whole file
+                return False
             else:
-                self._copy(response, part)
+                raise TransferError("the server sends a part that nobody asked for")
         return self._settle(part)
 
     def _headers(self, part: Part) -> dict[str, str]:
-        if not (part.size and self.ranges):
-            return {}
+        """Ask for what follows the part, provided that the file is still the same."""
         headers = {"Range": f"bytes={part.size}-"}
         if part.validator:
             headers["If-Range"] = part.validator
         return headers
 
-    def _anew(self, part: Part) -> bool:
-        """The server cannot continue this part: ask for the whole file next, without a range."""
-        if not (part.size and self.ranges):
-            raise TransferError("the server sends a part that nobody asked for")
-        self.ranges = False
-        return False
-
-    def _position(self, response: httpx.Response, part: Part) -> bool:
-        """Bring the part to where this answer's body begins; False when the body is of no use."""
-        length = content_length(response)
-        if response.status_code == HTTPStatus.OK:
-            # The first answer, a server without ranges, or a file that has changed since.
-            total = length
-            part.restart(total, validator(response))
-        else:
-            span = content_range(response)
-            if span is None or span.first != part.size or part.total not in (None, span.total):
-                return False
-            if length not in (None, span.last + 1 - span.first):
-                return False
-            total = part.total = span.total
-            part.pieced = True
-        if total is not None and total > MAX_BYTES:
-            raise TransferError(f"the server announces {total / 1e9:,.1f} GB, more than any weights file has")
-        part.check_room()
-        self.reporter.begin(part.size, total)
+    def _continues(self, response: httpx.Response, part: Part) -> bool:
+        """Whether an answer other than the whole file goes on exactly where the part ends; then it tells the total."""
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return unsatisfied_length(response) == part.size  # nothing follows: it was whole already
+        span, length = content_range(response), content_length(response)
+        if span is None or span.first != part.size or part.total not in (None, span.total):
+            return False
+        if length not in (None, span.last + 1 - span.first):
+            return False
+        part.total, part.pieced = span.total, True
         return True
 
-    def _copy(self, response: httpx.Response, part: Part) -> None:
-        """Append the body to the part."""
+    def _take(self, response: httpx.Response, part: Part) -> None:
+        """Append the body to the part, or begin anew with it when it is the whole file."""
+        whole = response.status_code == HTTPStatus.OK
+        total = content_length(response) if whole else part.total
+        if total is not None and total > MAX_BYTES:
+            raise TransferError(f"the server announces {total / 1e9:,.1f} GB, more than any weights file has")
+        chunks = response.iter_raw()
+        if whole:
+            # The first answer, a server without ranges, or a file that has changed. Looked at before the part is given
+            # up for it: a login page must not cost what is here already.
+            head = next(chunks, b"")
+            check_not_html(head)
+            part.restart(total, validator(response))
+            chunks = chain((head,), chunks)
+        part.check_room()
+        self.reporter.begin(part.size, total)
+        self._copy(chunks, part)
+
+    def _copy(self, chunks: Iterator[bytes], part: Part) -> None:
         limit = MAX_BYTES if part.total is None else part.total
         since, received = self.patience.clock(), 0
-        for chunk in response.iter_raw():
-            if part.size == 0:
-                check_not_html(chunk)
+        for chunk in chunks:
             if part.size + len(chunk) > limit:
                 part.discard()
                 raise TransferError("the server sends more than the file it announced")

@@ -172,7 +172,7 @@ def _connect_trouble(error: Exception) -> TransferError:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return TransferError(
                 f"the server's TLS certificate is not trusted ({cause.verify_message}); behind a company proxy,"
-                " name its certificate in SSL_CERT_FILE"
+                " name its certificate in SSL_CERT_FILE; a network that wants a login first can be the cause too"
             )
         if isinstance(cause, ssl.SSLError):
             return TransferError("no secure (TLS) connection could be agreed on with the server")
