@@ -46,12 +46,11 @@ KINDS = {
     "model": "the network gave no number for it",
 }
 
-# Decoded formats, most common first, since Pillow tries them in order and loads its rarer plugins only when it gets to
-# them.  Left out on purpose: EPS runs an external program, and WMF, BUFR, GRIB, HDF5 and MPEG only name the format.
-FORMATS = (
-    "JPEG PNG GIF BMP PPM WEBP TIFF MPO AVIF JPEG2000 DIB ICO CUR ICNS TGA PCX DCX DDS SGI PSD QOI XBM XPM SUN BLP "
-    "FITS FLI FTEX GBR IM IMT MCIDAS MSP PCD PIXAR SPIDER XVTHUMB"
-).split()
+# Formats that Pillow has loaded from the start; the others are tried only when none of these fits, since loading them
+# takes time.
+COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
+# Never opened: EPS runs an external program, the others only name a format that something else would have to decode.
+REFUSED_FORMATS = frozenset(("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"))
 
 DEFAULT_MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB of 3-byte pixels
 MAX_STDIN_BYTES = 1 << 30
@@ -168,7 +167,12 @@ class ImageLoader:
         return np.asarray(picture)
 
     def _header(self, stream: IO[bytes]) -> Image.Image:
-        picture = Image.open(stream, formats=FORMATS)
+        try:
+            picture = Image.open(stream, formats=COMMON_FORMATS)
+        except UnidentifiedImageError:
+            Image.init()
+            stream.seek(0)
+            picture = Image.open(stream, formats=[name for name in Image.ID if name not in REFUSED_FORMATS])
         if picture.width * picture.height > self.decoding.max_pixels:
             raise Image.DecompressionBombError
         return picture

@@ -16,7 +16,7 @@ from vggcli.errors import UsageError
 
 STDIN = "-"
 
-# Endings of the formats that `images.FORMATS` decodes.
+# Endings of the formats that Pillow decodes, and of those that people would expect it to.
 IMAGE_ENDINGS = frozenset(
     ".jpg .jpeg .jpe .jfif .jif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .pfm .avif .avifs "
     ".jp2 .j2k .jpc .jpf .jpx .j2c .ico .icns .cur .tga .icb .vda .vst .pcx .dcx .dds .sgi .rgb .rgba .bw .psd .qoi "

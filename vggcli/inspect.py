@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,12 +205,9 @@ def _add_statistics(tensors: dict[str, Tensor], rows: list[Any], entries: list[d
     for number, (key, tensor) in enumerate(tensors.items()):
         numbers = statistics(tensor)
         rows[number] = (*rows[number], *(f"{value:.4g}" for value in numbers[:4]), *numbers[4:])
-        entries[number].update(
-            {
-                name: value if value == value and abs(value) != float("inf") else None
-                for name, value in zip(STATISTICS, numbers)
-            }
-        )
+        # JSON has no NaN: a tensor without finite values has no range.
+        values = [value if isfinite(value) else None for value in numbers]
+        entries[number].update(zip(STATISTICS, values, strict=True))
         if numbers[4] or numbers[5]:
             unsound.append(key)
     if unsound:
@@ -226,7 +223,8 @@ def statistics(tensor: Tensor) -> tuple[float, float, float, float, int, int]:
     nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
     finite = values[np.isfinite(values)] if nan or infinite else values
     if not finite.size:
-        return (float("nan"),) * 4 + (nan, infinite)  # type: ignore[return-value]
+        none = float("nan")
+        return none, none, none, none, nan, infinite
     # Sums in double precision: half a GB of fp32 would drift.
     mean, spread = float(finite.mean(dtype=np.float64)), float(finite.std(dtype=np.float64))
     return float(finite.min()), float(finite.max()), mean, spread, nan, infinite
