@@ -56,7 +56,7 @@ def download(
             "cannot download",
             redacted(url),
             trouble.why,
-            f"{_again(target)}, or fetch the file in another way and save it as {target}",
+            f"{_advice(target, trouble.passing)}, or fetch the file in another way and save it as {target}",
         ) from trouble
     except OSError as error:
         raise DownloadError(
@@ -71,13 +71,11 @@ def download(
     return target
 
 
-def _again(target: Path) -> str:
-    """The advice to try again, with what the next run will not have to fetch."""
-    try:
-        kept = part_of(target).stat().st_size
-    except OSError:
-        return "Try again later"
-    return f"Try again later (it will go on at {kept / 1e6:.1f} MB)"
+def _advice(target: Path, passing: bool) -> str:
+    """Whether to try again, and what the next run will not have to fetch."""
+    with suppress(OSError):
+        return f"Try again later (it will go on at {part_of(target).stat().st_size / 1e6:.1f} MB)"
+    return "Try again later" if passing else "Try another --mirror"
 
 
 @contextmanager
@@ -126,7 +124,7 @@ class _Transfer:
                     failures = 1 if part.size > best else failures + 1
                     best = max(best, part.size)
                     self._rest(trouble, failures, part)
-        raise TransferError(f"given up after {self.patience.max_tries} tries")
+        raise TransferError(f"given up after {self.patience.max_tries} tries", passing=True)
 
     def _rest(self, trouble: TransferError, failures: int, part: Part) -> None:
         """Wait before the next try, or pass the trouble on when another try is no use."""
