@@ -58,6 +58,10 @@ class Model:
         array: NDArray[np.float32] = self._tensors[self.reading.sources[key]].float32().reshape(shape)
         return array
 
+    def forget_pages(self) -> None:
+        """Let the memory of the mapped file go, for an engine that has made its own copy of the weights."""
+        self._checkpoint.forget_pages()
+
     def close(self) -> None:
         """Let go of the file; arrays handed out stay valid."""
         self._checkpoint.close()

@@ -42,6 +42,11 @@ class Checkpoint:
         if isinstance(self.source, FileSource):
             self.source.close()
 
+    def forget_pages(self) -> None:
+        """Give back the memory of numbers that were read; see `FileSource.forget_pages`."""
+        if isinstance(self.source, FileSource):
+            self.source.forget_pages()
+
     def __enter__(self) -> Checkpoint:
         return self
 

@@ -89,6 +89,14 @@ class FileSource:
                 ) from error
         return memoryview(self._map)[offset : offset + length]
 
+    def forget_pages(self) -> None:
+        """Drop the resident pages of the map; they come back from the file when they are touched again.
+
+        Only for those who do not write to the arrays: what was written to the private map is lost.
+        """
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
     def _check_open(self) -> None:
         if self._fd < 0:
             raise CheckpointError(WHAT, self.name, "the checkpoint was closed", "Open it again")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vggcli import folding
+from vggcli.engines.trimming import Trimmer
 from vggcli.errors import DeviceError
 from vggcli.layers import AdaptiveAvgPool, Conv2d, Linear, MaxPool
 
@@ -52,6 +53,7 @@ class OpenVINOEngine:
             core = openvino.Core()
             capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             self.precision = _precision(precision, capabilities)
+            self._trimmer = Trimmer(model.forget_pages)  # until the first answer: the weights are laid out in it
             compiled = core.compile_model(_graph(model), "CPU", _config(self.precision, threads))
             self._free: list[Any] = [compiled.create_infer_request() for _ in range(self.depth)]
         except DeviceError:
@@ -79,12 +81,14 @@ class OpenVINOEngine:
                 raise _failed(error) from error
             logits: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
             self._free.append(request)
+            self._trimmer.stop()
             return logits
 
         return result
 
     def close(self) -> None:
         """See `Engine.close`."""
+        self._trimmer.stop()
         self._free.clear()
         del self._compiled
 
