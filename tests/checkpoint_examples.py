@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import resource
+import signal
 import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import safetensors.torch
 import torch
 
@@ -76,12 +80,10 @@ def safe_file(header: bytes, data: bytes = b"") -> bytes:
 def problem(data: bytes, path: Path) -> CheckpointError:
     """Return the error that a file with these bytes ends in."""
     path.write_bytes(data)
-    try:
+    with pytest.raises(CheckpointError) as caught:
         open_checkpoint(path).close()
-    except CheckpointError as error:
-        assert str(path) in str(error)
-        return error
-    raise AssertionError("the file was read")
+    assert str(path) in str(caught.value)
+    return caught.value
 
 
 def leaves(node: object) -> Iterator[Tensor]:
@@ -107,6 +109,36 @@ def as_torch(tensor: Tensor) -> torch.Tensor:
     return made.view(torch.bfloat16) if tensor.dtype == "bfloat16" else made
 
 
+class BytesSource:
+    """A source of bytes in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.name, self.size, self._data = "bytes", len(data), data
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._data[offset : offset + length]
+
+
+@contextmanager
+def bounded(seconds: int = 60, memory: int = 1 << 30) -> Iterator[None]:
+    """End what runs away: an alarm after so many seconds, a `MemoryError` after so many bytes more than now."""
+
+    def stop(*_: object) -> None:
+        raise AssertionError(f"still running after {seconds} s")
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    handler = signal.signal(signal.SIGALRM, stop)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + memory, before[1]))
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        signal.signal(signal.SIGALRM, handler)
+
+
 class CountingSource:
     """A source without a map that counts what is read, as a file on a web server would be."""
 
@@ -115,7 +147,7 @@ class CountingSource:
         self._data = path.read_bytes()
 
     def read(self, offset: int, length: int) -> bytes:
-        assert 0 <= offset
+        assert offset >= 0
         assert offset + length <= self.size
         self.taken, self.reads = self.taken + length, self.reads + 1
         return self._data[offset : offset + length]

@@ -25,7 +25,6 @@ from checkpoint_examples import (
 )
 
 from vggcli.checkpoint import open_checkpoint, read_checkpoint
-from vggcli.errors import CheckpointError
 
 GOOD = torch_legacy(LEGACY_TENSOR + b".")
 WANTED = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -173,7 +172,11 @@ def test_a_plain_pickle_is_told_from_torchs(tmp_path: Path) -> None:
     assert "torch.save" in error.next_step
 
 
-def test_a_tensor_in_the_header(tmp_path: Path) -> None:
-    data = LEGACY_HEAD[:-1] + LEGACY_ID + b"."
-    with pytest.raises(CheckpointError, match="header"):
-        raise problem(data + LEGACY_TENSOR + b".", tmp_path / "w")
+@pytest.mark.parametrize("piece", [LEGACY_ID, LEGACY_TENSOR])
+def test_a_tensor_where_the_magic_number_should_be(piece: bytes, tmp_path: Path) -> None:
+    assert "pickle" in problem(b"\x80\x02" + piece + b"." + GOOD, tmp_path / "w").why
+
+
+def test_a_tensor_where_the_list_of_storages_should_be(tmp_path: Path) -> None:
+    data = LEGACY_HEAD + LEGACY_TENSOR + b"." + LEGACY_ID + b"."
+    assert "list of storages" in problem(data, tmp_path / "w").why

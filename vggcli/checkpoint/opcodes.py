@@ -68,7 +68,7 @@ def _long(width: int) -> Reader:
 
 
 def _decimal(line: bytes) -> int:
-    if len(line) > limits.NUMBER_BYTES:
+    if len(line) > limits.NUMBER_DIGITS:
         raise damaged(f"a whole number of {len(line):,} digits")
     try:
         return int(line)
@@ -92,7 +92,7 @@ def _index_line(cursor: Cursor) -> Operand:
 def _float_line(cursor: Cursor) -> Operand:
     line = cursor.line()
     try:
-        return float(line[: limits.NUMBER_BYTES])
+        return float(line[: limits.NUMBER_DIGITS])
     except ValueError as error:
         raise damaged("a number is not written in digits") from error
 

@@ -60,7 +60,7 @@ def recognise(source: Source) -> str:
     head = source.read(0, min(HEAD, source.size))
     if head.startswith(ZIP):
         return "zip"
-    # A safetensors file has its header's length first, which may begin like a pickle (128 is 0x80) but is never so long.
+    # safetensors begins with the header's length: that may look like a pickle (128 is 0x80), but has zeros behind it.
     if head[8:9] == b"{" and not (head.startswith(PICKLE) and any(head[4:8])):
         return "safetensors"
     if head.startswith(PICKLE):

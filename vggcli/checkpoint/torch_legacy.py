@@ -14,6 +14,7 @@ from vggcli.checkpoint.recognise import PICKLE, unknown
 from vggcli.checkpoint.source import Cursor, Source
 from vggcli.checkpoint.tensor import DTYPES, Storage
 from vggcli.checkpoint.tree import settle
+from vggcli.checkpoint.values import Opaque
 
 MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
 PROTOCOL = 1001
@@ -54,7 +55,8 @@ def read_legacy(source: Source, thorough: bool) -> object:
 
 
 def _no_storages(saved_id: object) -> object:
-    raise Unreadable("its pickle is damaged: a tensor in the header")
+    """Answer a persistent id in the pickles around the object, which have no use for any."""
+    return Opaque("torch.storage")
 
 
 class _Storages:

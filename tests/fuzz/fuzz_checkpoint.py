@@ -1,0 +1,138 @@
+"""Fuzz the checkpoint reader with atheris: every input ends in a result or a `CheckpointError`.
+
+    pip install atheris
+    python tests/fuzz/fuzz_checkpoint.py --seconds 1200
+    python tests/fuzz/fuzz_checkpoint.py --runs 100000 CORPUS_FOLDER
+    python tests/fuzz/fuzz_checkpoint.py crash-0123456789      (one input again)
+
+Starts from small files of the three formats, made here without torch. Inputs that crash are written to the current
+folder. Not part of the normal test suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import struct
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+MEMORY_MB = 1500  # what one input may take, with the fuzzer's own needs
+SECONDS = 20  # what one input may take, slowed down by the instrumentation
+LONGEST = 1 << 16  # bytes of an input
+
+FLOATS = struct.pack("<6f", 0, 1, 2, 3, 4, 5)
+ID = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x06tQ"
+TENSOR = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n(" + ID + b"K\0K\x02K\x03\x86K\x03K\x01\x86\x89ccollections\nOrderedDict\n)RtR"
+)
+PICKLE = b"\x80\x02}q\0(X\x01\0\0\0w" + TENSOR + b"X\x05\0\0\0epochK\x03X\x04\0\0\0lossG?\xe0\0\0\0\0\0\0]q\x01K\x01au."
+FRAMED = (
+    b"\x80\x04\x95\x20\0\0\0\0\0\0\0}\x94(\x8c\x01a\x94\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93)R}b"
+    b"\x8c\x01b\x8f(K\x01\x90\x8c\x01t" + TENSOR + b"u."
+)
+ATTACK = b"(lp0\ncos\nsystem\n(S'true'\ntR(ios\nsystem\n\x82\x01\x92."
+DICTIONARY = [
+    b"PK\\x03\\x04",
+    b"PK\\x01\\x02",
+    b"PK\\x05\\x06",
+    b"PK\\x06\\x06",
+    b"PK\\x06\\x07",
+    b"data.pkl",
+    b"byteorder",
+]
+
+
+def seeds() -> list[bytes]:
+    """Small well-formed files."""
+    made = [ATTACK, b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1\n"]
+    for pickle in (PICKLE, FRAMED):
+        with tempfile.TemporaryFile() as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("a/data.pkl", pickle)
+                archive.writestr("a/byteorder", b"little")
+                archive.writestr("a/data/0", FLOATS)
+            file.seek(0)
+            made.append(file.read())
+        head = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}."
+        legacy = pickle.replace(ID, ID[:-2] + b"NtQ")
+        made.append(head + legacy + b"\x80\x02]X\x01\0\0\x000a." + struct.pack("<q", 6) + FLOATS)
+    header = {
+        "__metadata__": {"format": "pt"},
+        "w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+        "b": {"dtype": "BF16", "shape": [2], "data_offsets": [24, 28]},
+    }
+    text = json.dumps(header).encode()
+    made.append(struct.pack("<Q", len(text)) + text + bytes(28))
+    return made
+
+
+def read_everything(path: str) -> None:
+    """Open the file and read every number in it."""
+    from vggcli.checkpoint import Tensor, open_checkpoint
+    from vggcli.errors import CheckpointError
+
+    def walk(node: object) -> None:
+        if isinstance(node, Tensor):
+            try:
+                node.float32()
+            except CheckpointError:  # a dtype without numbers, or a damaged local header
+                return
+        elif isinstance(node, (list, tuple, set, frozenset)):
+            for part in node:
+                walk(part)
+        elif isinstance(node, dict):
+            for part in node.values():
+                walk(part)
+
+    try:
+        with open_checkpoint(path) as checkpoint:
+            walk(checkpoint.root)
+    except CheckpointError:
+        return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=-1, help="inputs to try; default: no limit")
+    parser.add_argument("--seconds", type=int, default=0, help="time to spend; default: no limit")
+    parser.add_argument(
+        "paths", nargs="*", help="a corpus folder to start from and add to, or single inputs to try again"
+    )
+    options = parser.parse_args()
+    try:
+        import atheris
+    except ImportError:
+        sys.exit("fuzz_checkpoint: atheris is not installed. Install it with: pip install atheris")
+    with atheris.instrument_imports(include=["vggcli"]):
+        import vggcli.checkpoint  # noqa: F401 - instrumented while it is imported
+
+    with tempfile.TemporaryDirectory(prefix="fuzz_checkpoint.") as scratch:
+        path = os.path.join(scratch, "input")
+
+        def try_one(data: bytes) -> None:
+            with open(path, "wb") as file:
+                file.write(data)
+            read_everything(path)
+
+        first = Path(scratch, "seeds")
+        first.mkdir()
+        for number, data in enumerate(seeds()):
+            Path(first, str(number)).write_bytes(data)
+        words = Path(scratch, "words")
+        words.write_text("".join(f'"{word.decode()}"\n' for word in DICTIONARY))
+        flags = [f"-runs={options.runs}", f"-max_total_time={options.seconds}", f"-max_len={LONGEST}"]
+        flags += [f"-timeout={SECONDS}", f"-rss_limit_mb={MEMORY_MB}", f"-dict={words}", "-print_final_stats=1"]
+        singles = options.paths and all(Path(given).is_file() for given in options.paths)
+        folders = options.paths if singles else [*options.paths, str(first)]
+        atheris.Setup([sys.argv[0], *flags, *folders], try_one)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
