@@ -152,9 +152,8 @@ class ImageLoader:
                 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
     def _pixels(self, stream: IO[bytes], path: str) -> NDArray[np.uint8]:
-        steps: tuple[Callable[[Any], Image.Image], ...] = (self._header, self._body, pixels.to_rgb, self._fit)
         picture: Any = stream
-        for step in steps:
+        for step in self.steps():
             try:
                 picture = step(picture)
             except (InputError, MemoryError):
@@ -165,6 +164,10 @@ class ImageLoader:
                 # The border to every decoder: whatever one throws at a broken file is this file's failure alone.
                 raise _from_decoder(error, stream, path) from error
         return np.asarray(picture)
+
+    def steps(self) -> tuple[Callable[[Any], Any], ...]:
+        """From the open file to the pixels, one function after the other; whatever they raise is this file's failure."""
+        return self._header, self._body, pixels.to_rgb, self._fit
 
     def _header(self, stream: IO[bytes]) -> Image.Image:
         try:
@@ -192,18 +195,24 @@ class ImageLoader:
         return picture
 
     def _fit(self, picture: Image.Image) -> Image.Image:
+        resized = self.resized(*picture.size)
+        # Resize(256) leaves a picture of that size alone; Resize((224, 224)) filters even then, which changes nothing.
+        if resized != picture.size:
+            picture = picture.resize(resized, Image.Resampling.BILINEAR)
         size = self.decoding.preprocessing.size
+        left, top = round((resized[0] - size) / 2), round((resized[1] - size) / 2)
+        return picture.crop((left, top, left + size, top + size)) if self.decoding.crop else picture
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height after resizing and before the centre crop, if there is one."""
+        recipe = self.decoding.preprocessing
         if not self.decoding.crop:
-            return picture.resize((size, size), Image.Resampling.BILINEAR)
-        width, height = picture.size
-        shorter, resize = min(width, height), self.decoding.preprocessing.crop_resize
-        width, height = (int(resize * width / shorter), int(resize * height / shorter))
+            return recipe.size, recipe.size
+        shorter = min(width, height)
+        width, height = int(recipe.crop_resize * width / shorter), int(recipe.crop_resize * height / shorter)
         if width * height > self.decoding.max_pixels:
             raise Image.DecompressionBombError  # a strip so thin that enlarging it would fill the memory
-        if (width, height) != picture.size:
-            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = round((width - size) / 2), round((height - size) / 2)
-        return picture.crop((left, top, left + size, top + size))
+        return width, height
 
 
 class _Gate:

@@ -19,6 +19,7 @@ import numpy as np
 
 from vggcli import __version__, inputs, labels, store, zoo
 from vggcli.engines import Engine, choice
+from vggcli.engines.devices import cores, may_have_accelerator
 from vggcli.errors import StoppedError
 from vggcli.images import Decoding, ImageLoader
 from vggcli.model import DEMO_FILE, Model, locate, open_model
@@ -110,7 +111,7 @@ class _Session:
         self._preprocessing = decoding.describe()
         self._pipeline = Pipeline(
             self._todo(found),
-            ImageLoader(decoding),
+            _loader(decoding, request),
             self._open_engine,
             workers=request.workers or default_workers(),
             batch_size=request.batch_size,
@@ -258,11 +259,19 @@ def best(logits: NDArray[np.float32], names: tuple[str, ...], top_k: int) -> tup
     )
 
 
+def _loader(decoding: Decoding, request: Request) -> ImageLoader:
+    """The host's decoder, or the device's where a fast one is asked for and there may be one."""
+    device = "cuda:0" if request.device in ("auto", "cuda") else request.device.partition(",")[0]
+    if decoding.fast and device.startswith("cuda") and request.engine != "openvino" and may_have_accelerator():
+        from vggcli.devicejpeg import DeviceImageLoader
+
+        return DeviceImageLoader(decoding, device)
+    return ImageLoader(decoding)
+
+
 def default_workers() -> int:
     """Decoding threads: measured, one a core is enough to keep a CPU engine fed; more than 16 feed any GPU."""
-    from vggcli.engines import devices
-
-    return min(16, max(2, devices.cores()))
+    return min(16, max(2, cores()))
 
 
 def _notes(model: Model) -> Iterator[str]:
