@@ -123,6 +123,16 @@ def whole(headers: dict[str, str] | None = None) -> Fault:
     return lambda exchange: exchange.reply(200, headers or {}, exchange.server.files[exchange.path].data)
 
 
+def chunked(body: bytes, status: int = 200, headers: str = "") -> Fault:
+    """Answer without saying how long the body is; each of the headers ends with a line break."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.connection.sendall(f"HTTP/1.1 {status} X\r\nTransfer-Encoding: chunked\r\n{headers}\r\n".encode())
+        exchange.connection.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+
+    return answer
+
+
 def stall_at(offset: int) -> Fault:
     """Serve up to this offset, then say nothing until the test ends."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpserver import CERTIFICATE, Exchange, Fault, FaultServer, cut_at, redirect, reply, stall_at, whole
+from httpserver import CERTIFICATE, Exchange, Fault, FaultServer, chunked, cut_at, redirect, reply, stall_at, whole
 
 from vggcli import download as download_module
 from vggcli.download import download
@@ -189,6 +189,13 @@ def test_pieces_of_two_files_are_noticed_and_fetched_anew(
     assert "if-range" not in server.requests[1]
     assert target.read_bytes() == OTHER
     assert "do not make up the right file" in capsys.readouterr().err
+
+
+def test_wrong_pieces_are_fetched_anew_only_once(server: FaultServer, target: Path) -> None:
+    for _ in range(10):
+        server.faults.extend([cut_at(400_000), Exchange.serve])
+    assert "not the right one" in refusal(server.add(OTHER), target)
+    assert len(server.requests) == 4
 
 
 def test_a_part_spoiled_on_the_disk_is_fetched_anew(server: FaultServer, target: Path) -> None:
@@ -542,18 +549,6 @@ def test_a_proxy_setting_that_cannot_be_used(target: Path, monkeypatch: pytest.M
 # Lengths and speed
 
 
-def chunked(*bodies: bytes, status: int = 200, headers: str = "") -> Fault:
-    """An answer without a length; the last body is sent again until the client goes away when it is empty."""
-
-    def answer(exchange: Exchange) -> None:
-        exchange.connection.sendall(f"HTTP/1.1 {status} X\r\nTransfer-Encoding: chunked\r\n{headers}\r\n".encode())
-        for body in bodies:
-            exchange.connection.sendall(b"%x\r\n%b\r\n" % (len(body), body))
-        exchange.connection.sendall(b"0\r\n\r\n")
-
-    return answer
-
-
 def test_a_server_may_keep_the_length_to_itself(server: FaultServer, target: Path) -> None:
     server.always = chunked(MEGABYTE)
     fetch(server.add(MEGABYTE), target)
@@ -595,6 +590,16 @@ def test_more_than_the_announced_range_is_refused(server: FaultServer, target: P
     server.faults.extend([cut_at(400_000), answer])
     assert "sends more than" in refusal(server.add(MEGABYTE), target)
     assert files_beside(target) == []
+
+
+def test_a_range_beyond_the_end_is_refused_without_a_length_too(
+    server: FaultServer, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = chunked(OTHER[400_000:], status=206, headers="Content-Range: bytes 400000-1000000/1000000\r\n")
+    server.faults.extend([cut_at(400_000), answer])
+    fetch(server.add(MEGABYTE), target)
+    assert target.read_bytes() == MEGABYTE
+    assert "pieces" not in capsys.readouterr().err
 
 
 def test_a_file_shorter_than_announced_is_not_waited_for_in_vain(server: FaultServer, target: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpserver import CERTIFICATE, Exchange, FaultServer, cut_at, redirect, reply, stall_at
+from httpserver import CERTIFICATE, Exchange, FaultServer, chunked, cut_at, redirect, reply, stall_at
 
 from vggcli.checkpoint import read_checkpoint
 from vggcli.errors import CheckpointError, DownloadError
@@ -54,6 +54,9 @@ def test_every_part_is_the_files_own(server: FaultServer) -> None:
             offset = chance.randrange(len(DATA) - length + 1)
             assert source.read(offset, length) == DATA[offset : offset + length]
     assert server.connections == 1
+    assert {headers.get("if-range") for headers in server.requests[1:]} == {
+        server.files["/models/vgg16.pth"].validators["ETag"]
+    }
 
 
 @pytest.mark.parametrize("offset", [len(DATA) - 3, len(DATA), len(DATA) + 5])
@@ -131,6 +134,7 @@ def test_a_server_without_ranges_is_refused_before_its_body(server: FaultServer)
     "content_range",
     [
         "bytes 0-65535/*",
+        "bytes 1-65535/3000000",
         "bytes 1-65536/3000000",
         "bytes 0-65534/3000000",
         "bytes 0-65536/3000000",
@@ -174,6 +178,13 @@ def test_a_cut_and_a_fault_are_tried_again(server: FaultServer) -> None:
     with opened(server.add(DATA)) as source:
         server.faults.append(cut_at(1_000_100))
         assert source.read(1_000_000, 500) == DATA[1_000_000:1_000_500]
+
+
+def test_a_short_part_of_unknown_length_is_asked_for_again(server: FaultServer) -> None:
+    with opened(server.add(DATA)) as source:
+        headers = "Content-Range: bytes 1000000-1001023/3000000\r\n"
+        server.faults.append(chunked(DATA[1_000_000:1_000_004], status=206, headers=headers))
+        assert source.read(1_000_000, 8) == DATA[1_000_000:1_000_008]
 
 
 def test_a_silent_server_is_asked_again(server: FaultServer) -> None:
@@ -222,7 +233,9 @@ def test_https_is_never_left_for_plain_http(server: FaultServer) -> None:
 
 
 def test_logins_are_sent_with_every_part_and_never_printed(server: FaultServer) -> None:
-    with opened(server.add(DATA).replace("://", "://user:secret@")) as source:
+    server.add(DATA)
+    server.faults.extend([redirect("/w.pth"), Exchange.serve] * 2)
+    with opened(f"{server.url}/latest".replace("://", "://user:secret@")) as source:
         source.read(1_000_000, 8)
         server.always = reply(404)
         with pytest.raises(DownloadError) as caught:
