@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpserver import CERTIFICATE, Exchange, FaultServer, chunked, cut_at, redirect, reply, stall_at
+from httpserver import CERTIFICATE, Exchange, FaultServer, chunked, cut_at, redirect, reply, stall_at, whole
 
 from vggcli.checkpoint import read_checkpoint
 from vggcli.errors import CheckpointError, DownloadError
@@ -165,6 +165,21 @@ def test_a_file_that_changes_meanwhile_is_refused(server: FaultServer, etag: str
             source.read(1_000_000, 8)
 
 
+@pytest.mark.parametrize("size", [2_900_000, 500_000])
+def test_another_length_is_noticed_without_etag_and_date(server: FaultServer, size: int) -> None:
+    with opened(server.add(DATA, etag="", modified="")) as source:
+        server.add(OTHER[:size], etag="", modified="")
+        with pytest.raises(DownloadError, match="has changed on the server"):
+            source.read(1_000_000, 8)
+
+
+def test_a_server_that_forgets_about_ranges_is_refused(server: FaultServer) -> None:
+    with opened(server.add(DATA)) as source:
+        server.always = whole(server.files["/w.pth"].validators)
+        with pytest.raises(DownloadError, match="sends another part"):
+            source.read(1_000_000, 8)
+
+
 def test_a_new_version_under_a_server_that_ignores_if_range_is_refused(server: FaultServer) -> None:
     with opened(server.add(DATA)) as source:
         headers = {"Content-Range": "bytes 1000000-1001023/3000000", "ETag": '"another"'}
@@ -234,7 +249,7 @@ def test_https_is_never_left_for_plain_http(server: FaultServer) -> None:
 
 def test_logins_are_sent_with_every_part_and_never_printed(server: FaultServer) -> None:
     server.add(DATA)
-    server.faults.extend([redirect("/w.pth"), Exchange.serve] * 2)
+    server.faults.extend([redirect(f"{server.url}/w.pth"), Exchange.serve] * 2)
     with opened(f"{server.url}/latest".replace("://", "://user:secret@")) as source:
         source.read(1_000_000, 8)
         server.always = reply(404)

@@ -142,14 +142,10 @@ class RemoteSource:
         """The length that this answer's body must have."""
         if self.size == 0:
             self._meet(response)
-        partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
-        span = content_range(response) if partial else None
-        version = validator(response)
-        if (
-            not partial
-            or (span and span.total != self.size)
-            or (self._validator and version not in (None, self._validator))
-        ):
+        status, version = response.status_code, validator(response)
+        span = content_range(response)
+        other_size = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or (span and span.total != self.size)
+        if other_size or (self._validator and version not in (None, self._validator)):
             raise TransferError("the file has changed on the server while it was read")
         if span is None or span.first != begin or span.last != min(stop, self.size) - 1:
             raise TransferError("the server sends another part of the file than it was asked for")
