@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -227,4 +229,12 @@ def summary(
 
 def main() -> None:
     """The console script."""
-    app()
+    try:
+        app()
+    except SystemExit as leaving:
+        code = leaving.code
+        if isinstance(code, int) and code > 128:
+            # Interrupted: a thread may still be inside an engine, and tearing the interpreter down under it can hang.
+            sys.stderr.flush()
+            os._exit(code)
+        raise

@@ -166,7 +166,7 @@ class ImageLoader:
         return np.asarray(picture)
 
     def steps(self) -> tuple[Callable[[Any], Any], ...]:
-        """From the open file to the pixels, one function after the other; whatever they raise is this file's failure."""
+        """From the open file to the pixels, one function after the other; what they raise fails this file."""
         return self._header, self._body, pixels.to_rgb, self._fit
 
     def _header(self, stream: IO[bytes]) -> Image.Image:

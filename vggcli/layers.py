@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 
 Shape = tuple[int, ...]
@@ -168,7 +169,8 @@ class Architecture:
 
     def layers(self) -> tuple[Layer, ...]:
         """The network from image to logits, with torchvision's state_dict key prefixes and the paper's names."""
-        return (*self._features(), AdaptiveAvgPool("avgpool", "avgpool", self.pool), *self._classifier())
+        pool = (AdaptiveAvgPool("avgpool", "avgpool", self.pool),) if self.adaptive else ()
+        return (*self._features(), *pool, *self._classifier())
 
     def _features(self) -> Iterator[Layer]:
         index, channels = 0, 3
@@ -197,6 +199,13 @@ class Architecture:
                 yield Dropout(f"classifier.{index + 1}", f"drop{number}", self.dropout)
             index, features = index + 2, width
         yield Linear(f"classifier.{index}", "fc8", features, self.num_classes)
+
+    def activation_bytes(self, input_size: int) -> int:
+        """Memory in bytes for one image on its way: the largest input and output of one layer together, float32."""
+        shapes: list[Shape] = [(3, input_size, input_size)]
+        for layer in self.layers():
+            shapes.append(layer.output(shapes[-1]))
+        return 4 * max(prod(before) + prod(after) for before, after in pairwise(shapes))
 
     def tensors(self) -> dict[str, Shape]:
         """Key and shape of every tensor of the state_dict, in its order."""

@@ -8,6 +8,11 @@ import sys
 from vggcli.text import printable
 
 
+def is_terminal() -> bool:
+    """Whether a person reads standard error."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def note(text: str) -> None:
     """One line, `vgg: ...`; whatever stands in file names and foreign messages cannot drive the terminal."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody listens on standard error

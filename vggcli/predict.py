@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vggcli import __version__, inputs, labels, store, zoo
+from vggcli import __version__, inputs, labels, memory, store, zoo
 from vggcli.engines import Engine, choice
 from vggcli.engines.devices import cores, may_have_accelerator
 from vggcli.errors import StoppedError
 from vggcli.images import Decoding, ImageLoader
 from vggcli.model import DEMO_FILE, Model, locate, open_model
-from vggcli.notes import note
+from vggcli.notes import is_terminal, note
 from vggcli.pipeline import Pipeline, Result
 from vggcli.progress import Progress
 from vggcli.records import Failure, Prediction, Record, Settings
 from vggcli.resume import Run, open_run
 from vggcli.sinks import choose_format
+from vggcli.sinks.stream import check_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +76,8 @@ def predict(request: Request) -> int:
     inputs.check(request.inputs, request.files_from, request.null)
     choice.check(request.engine, request.device)
     format = choose_format(request.format, request.output, sys.stdout.isatty())
+    if request.output is not None:
+        check_file(request.output, replace=request.resume or request.overwrite)
     passed_over = inputs.PassedOver()
     found = inputs.discover(
         request.inputs, passed_over, recursive=request.recursive, files_from=request.files_from, null=request.null
@@ -126,6 +129,8 @@ class _Session:
             how = "the same command with --resume goes on" if self._is_resumable() else "the rows so far are written"
             note(f"interrupted: {how}")
             return 128 + (self._signal or signal.SIGINT)
+        finally:
+            self._pipeline.stop()
         return 1 if self._failures else 0
 
     def _run(self) -> None:
@@ -143,7 +148,6 @@ class _Session:
                 if self._signal is not None:
                     raise _InterruptedError  # through the output, so that it knows that it is not complete
         finally:
-            self._pipeline.stop()
             self._say_counts()
 
     def _write(self, output: Run, progress: Progress) -> None:
@@ -155,9 +159,14 @@ class _Session:
                 self._classified += 1
             else:
                 self._failures[record.failure.kind] += 1
-                progress.note(f"cannot classify {record.path}: {record.failure.message}")
+                self._say_failure(record.path, record.failure, progress)
             progress.advance(self._classified, self._failures.total())
             self._stop_after_failures(record)
+
+    def _say_failure(self, path: str, failure: Failure, progress: Progress) -> None:
+        # On one terminal the table's row has said it already.
+        if not (self._format == "table" and self._request.output is None and sys.stdout.isatty() and is_terminal()):
+            progress.note(f"cannot classify {path}: {failure.message}")
 
     def _stop_after_failures(self, record: Record) -> None:
         limit = self._request.max_errors
@@ -181,8 +190,12 @@ class _Session:
             yield from self._output.inputs(found)
 
     def _open_engine(self) -> Engine:
-        request = self._request
-        return choice.open_engine(self._model, request.engine, request.device, request.precision, note)
+        request, model = self._request, self._model
+        engine = choice.open_engine(model, request.engine, request.device, request.precision, note)
+        if engine.device == "cpu" and request.batch_size is not None:
+            # A GPU says when its memory is full; a CPU's system kills the process instead.
+            memory.check_batch(request.batch_size, model.architecture.activation_bytes(model.preprocessing.size))
+        return engine
 
     def _settings(self, engine: Engine) -> Settings:
         model, request = self._model, self._request

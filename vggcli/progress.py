@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import Any
 
-from vggcli.notes import note
+from vggcli.notes import is_terminal, note
 from vggcli.text import printable
 
 
@@ -20,12 +19,12 @@ class Progress:
     def __init__(self, wanted: bool) -> None:
         self._bar: Any = None
         self._task: Any = None
-        if wanted and sys.stderr is not None and sys.stderr.isatty():
+        if wanted and is_terminal():
             from rich.console import Console
             from rich.progress import Progress as Bar
             from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-            counts = TextColumn("{task.completed} images, {task.fields[failed]} failed, {task.fields[rate]}")
+            counts = TextColumn("{task.completed} images, {task.fields[failed]} failed{task.fields[rate]}")
             self._bar = Bar(SpinnerColumn(), counts, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task("", total=None, failed=0, rate="")
 
@@ -44,7 +43,7 @@ class Progress:
         """So many images are done."""
         if self._bar is not None:
             speed = self._bar.tasks[0].speed
-            rate = f"{speed:.1f} images/s" if speed else ""
+            rate = f", {speed:.1f} images/s" if speed else ""
             self._bar.update(self._task, completed=classified + failed, failed=failed, rate=rate)
 
     def note(self, text: str) -> None:

@@ -8,21 +8,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from vggcli.addresses import redacted
 from vggcli.errors import DownloadError, UsageError, WeightsError
+from vggcli.notes import is_terminal
 
 MIRROR_VARIABLE = "VGG_MIRROR"
 _HASHED_WHOLE_BYTES = 16 << 20  # about 10 ms of hashing
 _SAMPLES, _SAMPLE_BYTES = 64, 16 << 10
-
-
-def _on_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class FetchOptions:
 
     offline: bool = False
     mirror: str | None = None
-    progress: bool = field(default_factory=_on_terminal)
+    progress: bool = field(default_factory=is_terminal)
 
 
 def cache_folder() -> Path:

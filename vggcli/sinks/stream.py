@@ -173,15 +173,37 @@ def open_file(output: Path, *, overwrite: bool = False, resume: bool = False) ->
             flags |= os.O_EXCL
         descriptor = os.open(os.path.realpath(output), flags, 0o666)
     except FileExistsError as error:
-        raise UsageError(
-            "will not overwrite", str(output), "the file exists", "Add --resume to go on with it or --overwrite"
-        ) from error
+        raise _exists(output) from error
     except OSError as error:
         raise cannot_write(output, error) from error
     stream = Stream(io.FileIO(descriptor, "w"), str(output), regular=True)
     _lock(descriptor, output)
     stream.cut(os.fstat(descriptor).st_size if resume else 0)
     return stream
+
+
+def check_file(output: Path, *, replace: bool) -> None:
+    """Refuse early what `open_file` would refuse later, before weights are fetched and models compiled.
+
+    Args:
+        replace: an existing file is to be overwritten or resumed.
+
+    Raises:
+        UsageError: the file exists and is not to be replaced.
+        OutputError: its folder does not exist or may not be written.
+    """
+    if not replace and is_regular(output) and output.exists():
+        raise _exists(output)
+    folder = Path(os.path.realpath(output)).parent
+    if not output.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        number = errno.EACCES if folder.is_dir() else errno.ENOENT
+        raise cannot_write(output, OSError(number, os.strerror(number)))
+
+
+def _exists(output: Path) -> UsageError:
+    return UsageError(
+        "will not overwrite", str(output), "the file exists", "Add --resume to go on with it or --overwrite"
+    )
 
 
 def _refuse_block_device(output: Path) -> None:
