@@ -79,7 +79,7 @@ def _parsed(value: object) -> object:
     if isinstance(value, str) and value[:1] in "[{":
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return value
 
@@ -92,7 +92,7 @@ def _names(value: object) -> tuple[str, ...] | None:
     pairs = [(k, v) if isinstance(v, str) else (v, k) for k, v in value.items()]
     try:
         by_index = {int(index): str(name) for index, name in pairs if isinstance(name, str)}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return tuple(by_index[i] for i in range(len(pairs))) if sorted(by_index) == list(range(len(pairs))) else None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggcli import dialects, labels, statedict, store, zoo
+from vggcli import dialects, labels, layouts, statedict, store, zoo
 from vggcli.checkpoint import Checkpoint, Tensor, open_checkpoint
 from vggcli.errors import MismatchError, WeightsError
 from vggcli.layers import Architecture, Shape
@@ -186,7 +186,7 @@ def differences(reading: dialects.Reading) -> str:
 def notes(reading: dialects.Reading, variant: str, weights: statedict.StateDict) -> tuple[str, ...]:
     """What a person should know about a file that is otherwise fine."""
     found = []
-    if reading.dialect is dialects.STAGED and variant.startswith("vgg11"):
+    if reading.dialect is layouts.STAGED and variant.startswith("vgg11"):
         found.append(
             "the stages are those of VGG-11 (1, 1, 2, 2, 2); a widely copied tutorial calls this network VGG_13, "
             "whose stages are 2, 2, 2, 2, 2"

@@ -1,0 +1,86 @@
+"""What every test needs: a home of its own, and the commands run in this process."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from vggcli.cli import app
+
+Vgg = Callable[..., "Output"]
+
+
+class Output:
+    """What a command left behind."""
+
+    def __init__(self, code: int, out: bytes, err: str) -> None:
+        self.code, self.bytes, self.err = code, out, err
+
+    @property
+    def out(self) -> str:
+        return self.bytes.decode()
+
+    def __repr__(self) -> str:
+        return f"exit code {self.code}\n{self.out}\n{self.err}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite-goldens", action="store_true", help="Write what comes out into tests/goldens.")
+
+
+@pytest.fixture(autouse=True)
+def isolated_home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """No test sees the person's files, caches, mirror, proxies or terminal."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(home / "torch"))
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("VGG_MIRROR", "COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.fixture
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any attempt to reach the network fails the test."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "__init__", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def vgg() -> Vgg:
+    """Run `vgg` with these arguments in this process; an exception that reaches the top fails the test."""
+
+    def run(*arguments: str | Path, input: bytes | None = None, env: dict[str, str] | None = None) -> Output:
+        words = [str(argument) for argument in arguments]
+        result = CliRunner().invoke(app, words, input=input, env={"COLUMNS": "120", **(env or {})}, prog_name="vgg")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Output(result.exit_code, result.stdout_bytes, result.stderr)
+
+    return run
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare with a file in tests/goldens; `pytest --rewrite-goldens` writes it first (then read the diff)."""
+
+    def check(name: str, text: str) -> None:
+        path = Path(__file__).parent / "goldens" / name
+        if request.config.getoption("--rewrite-goldens"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")
+        assert text == path.read_text("utf-8")
+
+    return check
