@@ -157,16 +157,26 @@ def test_a_failing_mirror_is_named_with_the_place_for_the_file(mirror: FaultServ
 
 
 @pytest.mark.parametrize(
-    ("mirror", "url"),
+    ("mirror", "urls"),
     [
-        ("https://m.example", "https://m.example/w.pth"),
-        ("https://m.example/", "https://m.example/w.pth"),
-        ("http://user:secret@m.example:8000/a/b/", "http://user:secret@m.example:8000/a/b/w.pth"),
-        ("https://m.example/a?key=secret", "https://m.example/a/w.pth?key=secret"),
+        ("https://m.example", ["https://m.example/w.pth", "https://m.example/models/w.pth"]),
+        ("https://m.example/", ["https://m.example/w.pth", "https://m.example/models/w.pth"]),
+        (
+            "http://u:pw@m.example:80/a/",
+            ["http://u:pw@m.example:80/a/w.pth", "http://u:pw@m.example:80/a/models/w.pth"],
+        ),
+        ("https://m.example/a?key=k", ["https://m.example/a/w.pth?key=k", "https://m.example/a/models/w.pth?key=k"]),
     ],
 )
-def test_a_mirror_is_a_folder_of_files(mirror: str, url: str) -> None:
-    assert on_mirror(mirror, "w.pth") == url
+def test_a_mirror_is_a_folder_of_files_or_another_host(mirror: str, urls: list[str]) -> None:
+    assert on_mirror(mirror, "https://official.example/models/w.pth") == urls
+
+
+def test_a_mirror_with_the_official_paths_serves_too(mirror: FaultServer) -> None:
+    path = OFFICIAL.split("/", 3)[3]
+    mirror.add(DATA, f"copy/{path}")
+    assert fetch(OFFICIAL, PREFIX, FetchOptions(mirror=f"{mirror.url}/copy")).read_bytes() == DATA
+    assert len(mirror.requests) == 2
 
 
 @pytest.mark.usefixtures("no_sockets")

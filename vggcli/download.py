@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggcli.addresses import redacted
-from vggcli.errors import DownloadError
+from vggcli.errors import AbsentError, DownloadError
 from vggcli.httpheaders import content_length, content_range, unsatisfied_length, validator
 from vggcli.part import Part, part_of
 from vggcli.reporter import Reporter
@@ -52,7 +52,7 @@ def download(
             if not (target.is_file() and target.stat().st_size):
                 _Transfer(url, target, sha256_prefix, reporter, patience or Patience()).run()
     except TransferError as trouble:
-        raise DownloadError(
+        raise (AbsentError if trouble.absent else DownloadError)(
             "cannot download",
             redacted(url),
             trouble.why,

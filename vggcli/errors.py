@@ -7,6 +7,7 @@ VggError
 │   │   └── ForbiddenError   the file holds code or objects that are never executed here
 │   ├── MismatchError        a readable checkpoint that is not the network asked for
 │   └── DownloadError        the weights could not be fetched
+│       └── AbsentError      the server has no such file
 ├── StoppedError          4  the run ended before its last input
 │   └── OutputError          the results cannot be written
 ├── DeviceError           5  the device or the engine cannot be used
@@ -72,6 +73,10 @@ class MismatchError(WeightsError):
 
 class DownloadError(WeightsError):
     """The weights could not be fetched."""
+
+
+class AbsentError(DownloadError):
+    """The server has no such file; another address may."""
 
 
 class StoppedError(VggError):

@@ -59,8 +59,8 @@ class Settings:
     Attributes:
         version: version of this tool.
         weights: file name of the weights, or "demo".
-        weights_fingerprint: "sha256:..." of the whole file, or "crc32-sampled:..." where hashing would cost more
-            than the run; the prefix says which.
+        weights_fingerprint: "sha256:..." of the whole file, or "sampled:..." where hashing would cost more than the
+            run; the prefix says which (see `store.fingerprint`).
         variant: zoo name, e.g. "vgg16_bn".
         dialect: key layout of the checkpoint, e.g. "torchvision".
         preprocessing: e.g. "squash 224".

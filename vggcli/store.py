@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from vggcli.addresses import redacted
-from vggcli.errors import DownloadError, UsageError, WeightsError
+from vggcli.errors import AbsentError, DownloadError, UsageError, WeightsError
 from vggcli.notes import is_terminal
 
 MIRROR_VARIABLE = "VGG_MIRROR"
@@ -78,11 +78,11 @@ def fetch(url: str, sha256_prefix: str, options: FetchOptions | None = None) -> 
         return found
     target = cache_folder() / name
     mirror = options.mirror or os.environ.get(MIRROR_VARIABLE)
-    source = on_mirror(mirror, name) if mirror else url
+    sources = on_mirror(mirror, url) if mirror else [url]
     if options.offline:
         raise DownloadError(
             "cannot download",
-            redacted(source),
+            redacted(sources[0]),
             "--offline forbids it, and the file is not in the cache",
             f"Leave --offline out, or fetch the file in another way and save it as {target}",
         )
@@ -95,15 +95,27 @@ def fetch(url: str, sha256_prefix: str, options: FetchOptions | None = None) -> 
         )
     from vggcli.download import download
 
-    return download(source, target, sha256_prefix, bar=options.progress)
+    absent: list[AbsentError] = []
+    for source in sources:
+        try:
+            return download(source, target, sha256_prefix, bar=options.progress)
+        except AbsentError as error:
+            absent.append(error)
+    raise absent[0]
 
 
-def on_mirror(mirror: str, file_name: str) -> str:
-    """The file's URL on a mirror: the mirror's URL, a slash, the file's name; a query of the mirror is kept.
+def on_mirror(mirror: str, url: str) -> list[str]:
+    """Where a mirror may hold a file: directly in its folder, or at the official path with only the host replaced.
+
+    Args:
+        mirror: the address of a host or folder; a query is kept.
+        url: the official address.
 
     Raises:
         UsageError: the mirror is not an HTTP(S) URL.
     """
+    path = urlsplit(url).path
+    file_name = path.rpartition("/")[2]
     try:
         parts = urlsplit(mirror)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -116,7 +128,8 @@ def on_mirror(mirror: str, file_name: str) -> str:
             "it is not an http:// or https:// URL",
             f"Give the address of the folder that holds {file_name}, or use a local file with --weights",
         )
-    return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{file_name}", parts.query, ""))
+    folder = parts.path.rstrip("/")
+    return [urlunsplit(parts._replace(path=folder + place, fragment="")) for place in (f"/{file_name}", path)]
 
 
 def sha256_prefix_of(file_name: str) -> str | None:

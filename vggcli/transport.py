@@ -48,11 +48,12 @@ class TransferError(Exception):
         why: the reason in plain words, a clause without a full stop and without credentials.
         passing: True when the same request may succeed a little later.
         wait_s: seconds that the server asked us to wait (Retry-After); None when it did not say.
+        absent: True when the server answered that it has no such file.
     """
 
-    def __init__(self, why: str, passing: bool = False, wait_s: float | None = None) -> None:
+    def __init__(self, why: str, passing: bool = False, wait_s: float | None = None, absent: bool = False) -> None:
         super().__init__(why)
-        self.why, self.passing, self.wait_s = why, passing, wait_s
+        self.why, self.passing, self.wait_s, self.absent = why, passing, wait_s, absent
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def check_status(response: httpx.Response, wanted: tuple[int, ...]) -> None:
             f"the server has a fault ({name})" if 500 <= status < 600 else f"unexpected answer {name}"
         )
         passing = status in _PASSING_STATUS or 500 <= status < 600
-        raise TransferError(why, passing, retry_after(response) if passing else None)
+        raise TransferError(why, passing, retry_after(response) if passing else None, absent=status in (404, 410))
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
