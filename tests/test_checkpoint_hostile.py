@@ -246,18 +246,18 @@ BOMBS: dict[str, bytes] = {
     "a billion laughs in lists": b"N" + b"q\x01](h\x01h\x01h\x01h\x01e" * 90 + b".",
     "a billion laughs in tuples": b"N" + b"22\x87" * 90 + b".",
     "a billion laughs in dicts": b"N" + b"q\x01}(K\x01h\x01K\x02h\x01u" * 90 + b".",
-    "tuples nested half a million deep": b"N" + b"\x85" * 500_000 + b".",
-    "lists nested 300,000 deep": b"]" * 300_000 + b"a" * 299_999 + b".",
-    "dicts nested 200,000 deep": b"}K\x01" * 200_000 + b"N" + b"s" * 200_000 + b".",
+    "tuples nested 200,000 deep": b"N" + b"\x85" * 200_000 + b".",
+    "lists nested 100,000 deep": b"]" * 100_000 + b"a" * 99_999 + b".",
+    "dicts nested 50,000 deep": b"}K\x01" * 50_000 + b"N" + b"s" * 50_000 + b".",
     "deep chains of shared tuples": b"N" + (b"\x85" * 90 + b"q\x01") * 50 + b".",
     "a list that contains itself": b"]q\x01h\x01a.",
     "a dict that contains itself": b"}q\x01K\x01h\x01s.",
     "a tuple in a list that contains it": b"]q\x01h\x01\x85a.",
-    "a million steps": b"]" * 1_100_000,
-    "a million sets": b"\x8f" * 1_100_000,
-    "a million dicts": b"}" * 999_990 + b".",
+    "a million steps": b"]0" * 500_000,
+    "a million sets": b"\x8f" * 1_000_000,
+    "dicts without end": b"}" * 390_000 + b".",
     "marks upon marks": b"(" * 1_000_000,
-    "a million values in a tuple": b"(" + b"N" * 999_000 + b"t.",
+    "a million values in a tuple": b"(" + b"N" * 1_000_000 + b"t.",
     "numbers as keys": b"}(" + b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(20_000)) + b"u.",
     "numbers in a set": b"\x8f(" + b"".join(b"J" + struct.pack("<i", i) for i in range(20_000)) + b"\x90.",
     "keys with equal hashes": b"}("
@@ -284,10 +284,10 @@ BOMBS: dict[str, bytes] = {
     "text that grows fourfold": b"X\0\0\0\x01" + b"x" * ((1 << 24) - 4) + "🔥".encode() + b".",
     "a pickle of 40 MB": b"".join(b"B\0\0\x80\0" + bytes(8 << 20) + b"0" for _ in range(5)) + b"N.",
     "a storage name of thousands of digits": ID.replace(text("0"), b"\x8b\0\x04\0\0" + b"\x7f" * 1024) + b".",
-    "a shape of a million sizes": b"ctorch._utils\n_rebuild_tensor\n("
+    "a shape of 100,000 sizes": b"ctorch._utils\n_rebuild_tensor\n("
     + ID
     + b"K\0("
-    + b"K\x01" * 400_000
+    + b"K\x01" * 100_000
     + b"tq\x05h\x05tR.",
 }
 

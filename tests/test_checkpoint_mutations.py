@@ -15,6 +15,7 @@ from vggcli.errors import CheckpointError, ForbiddenError
 
 MUTATIONS = 2000  # of each format
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3).half(), "c": torch.tensor(7)}
+ENDS = {"read", "error: True", "forbidden: True"}
 INTERESTING = [0, 1, 0x7F, 0x80, 0xFF, *b"(.]}RQqhcbN\x8a\x8d\x93\x95"]
 
 
@@ -73,7 +74,7 @@ def test_mutations_end_in_a_result_or_a_clean_error(form: str, tmp_path: Path) -
                 ends[read_all(path)] += 1
             except Exception as error:
                 raise AssertionError(f"mutation {number}: {error!r}") from error
-    assert set(ends) <= {"read", "error: True", "forbidden: True"}
+    assert set(ends) <= ENDS
     assert ends["error: True"] > 100
     assert ends["read"] > 100
 
@@ -91,12 +92,11 @@ def test_a_file_cut_at_any_byte_is_called_truncated(form: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_single_byte_may_have_any_of_the_telling_values(form: str, tmp_path: Path) -> None:
+def test_every_single_byte_may_be_overwritten(form: str, tmp_path: Path) -> None:
     data = save({"a": torch.ones(1)}, tmp_path / "good", form).read_bytes()
     path = tmp_path / "bad"
     with bounded(seconds=240):
         for at in range(len(data)):
             if data[at]:  # runs of zeros are padding, where little can go wrong and much time be spent
-                for value in (0, 0xFF):
-                    path.write_bytes(data[:at] + bytes([value]) + data[at + 1 :])
-                    read_all(path)
+                path.write_bytes(data[:at] + b"\xff" + data[at + 1 :])
+                assert read_all(path) in ENDS

@@ -116,6 +116,7 @@ def test_the_cursor_stops_behind_the_pickle() -> None:
         pytest.param(b"}]Ns.", id="a list as a key"),
         pytest.param(b"})Ns.", id="a tuple as a key"),
         pytest.param(b"}G\x7f\xf8\0\0\0\0\0\0Ns.", id="NaN as a key"),
+        pytest.param(b"}\x8a\x08" + b"\xff" * 7 + b"\x1fNs.", id="a key whose hash others share"),
         pytest.param(b"}(K\x01NK\x01Nu.", id="the same key twice"),
         pytest.param(b"}(K\x01N\x88Nu.", id="equal keys"),
         pytest.param(b"(NN\x90.", id="ADDITEMS to nothing"),

@@ -31,7 +31,11 @@ ID = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x0
 TENSOR = (
     b"ctorch._utils\n_rebuild_tensor_v2\n(" + ID + b"K\0K\x02K\x03\x86K\x03K\x01\x86\x89ccollections\nOrderedDict\n)RtR"
 )
-PICKLE = b"\x80\x02}q\0(X\x01\0\0\0w" + TENSOR + b"X\x05\0\0\0epochK\x03X\x04\0\0\0lossG?\xe0\0\0\0\0\0\0]q\x01K\x01au."
+PICKLE = (
+    b"\x80\x02}q\0(X\x01\0\0\0w"
+    + TENSOR
+    + b"X\x05\0\0\0epochK\x03X\x04\0\0\0lossG?\xe0\0\0\0\0\0\0X\x01\0\0\0l]q\x01K\x01au."
+)
 FRAMED = (
     b"\x80\x04\x95\x20\0\0\0\0\0\0\0}\x94(\x8c\x01a\x94\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93)R}b"
     b"\x8c\x01b\x8f(K\x01\x90\x8c\x01t" + TENSOR + b"u."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from vggcli.checkpoint import limits
-from vggcli.checkpoint.problems import Unreadable, Unsupported, quote
+from vggcli.checkpoint.problems import QUOTED, Unreadable, Unsupported, quote
 from vggcli.checkpoint.problems import damaged_pickle as damaged
 from vggcli.checkpoint.tensor import Storage, Tensor, make_tensor
 from vggcli.checkpoint.values import Global, Opaque, Unbuilt
@@ -45,9 +45,9 @@ def check_key(value: object, entries: int) -> None:
     """
     if isinstance(value, str):
         return
-    plain = value is None or isinstance(value, (bytes, int)) or (isinstance(value, float) and value == value)
-    if not plain:
-        raise damaged(f"a {type(value).__name__} as a key")
+    number = isinstance(value, (int, float)) and -limits.LARGEST_KEY < value < limits.LARGEST_KEY  # so no NaN either
+    if not (number or value is None or isinstance(value, bytes)):
+        raise damaged(f"a {type(value).__name__} as a key that no checkpoint needs")
     if entries >= limits.NUMBER_KEYS:
         raise Unreadable(f"it holds a container with more than {limits.NUMBER_KEYS:,} numbers as keys")
 
@@ -60,7 +60,7 @@ def set_item(target: dict[object, object], key: object, value: object) -> None:
     """
     check_key(key, len(target))
     if key in target:
-        raise Unreadable(f"it holds the key {quote(str(key))} twice")
+        raise Unreadable(f"it holds the key {quote(key) if isinstance(key, str) else repr(key)[:QUOTED]} twice")
     target[key] = value
 
 

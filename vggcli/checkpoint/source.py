@@ -45,10 +45,9 @@ class FileSource:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.name = os.fsdecode(path)
-        self.size = 0
-        self._map: mmap.mmap | None = None
         self._fd = -1
+        self._map: mmap.mmap | None = None
+        self.name = os.fsdecode(path)
         self._fd = _open(self.name)
         self.size = os.fstat(self._fd).st_size
         # Headers lie far apart: reading ahead would pull megabytes of numbers from the disk for nothing.
