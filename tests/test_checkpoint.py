@@ -125,6 +125,15 @@ def test_a_checkpoint_that_is_dropped_leaves_no_open_file(tmp_path: Path) -> Non
     assert (len(os.listdir("/proc/self/fd")) if before else 0) == before
 
 
+def test_pages_that_are_forgotten_come_back_from_the_file(tmp_path: Path) -> None:
+    with open_checkpoint(save({"w": torch.arange(10_000.0)}, tmp_path / "w", "zip")) as checkpoint:
+        checkpoint.forget_pages()
+        (array,) = numbers(checkpoint)
+        assert array[9_999] == 9_999
+        checkpoint.forget_pages()
+        assert array[9_999] == 9_999
+
+
 def test_numpy_shares_the_map_and_float32_copies_only_what_it_must(tmp_path: Path) -> None:
     saved = {
         "plain": torch.arange(6.0).reshape(2, 3),

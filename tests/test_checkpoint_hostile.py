@@ -250,6 +250,7 @@ BOMBS: dict[str, bytes] = {
     "lists nested 100,000 deep": b"]" * 100_000 + b"a" * 99_999 + b".",
     "dicts nested 50,000 deep": b"}K\x01" * 50_000 + b"N" + b"s" * 50_000 + b".",
     "deep chains of shared tuples": b"N" + (b"\x85" * 90 + b"q\x01") * 50 + b".",
+    "a deep tuple at the end of a deep tuple": b"(N" + b"\x85" * 60 + b"q\x01h\x01" + b"\x85" * 60 + b"t.",
     "a list that contains itself": b"]q\x01h\x01a.",
     "a dict that contains itself": b"}q\x01K\x01h\x01s.",
     "a tuple in a list that contains it": b"]q\x01h\x01\x85a.",

@@ -87,6 +87,10 @@ def test_a_view_of_a_storage(tmp_path: Path) -> None:
             id="a tensor class with storage, offset, shape, stride",
         ),
         pytest.param(
+            b"ctorch\nFloatTensor\n(" + LEGACY_ID + b"K\0K\x02K\x03\x86K\x03K\x01\x86tR",
+            id="a tensor class called with them",
+        ),
+        pytest.param(
             LEGACY_TENSOR.replace(b"_rebuild_tensor_v2", b"_rebuild_tensor").replace(
                 REST, b"K\0K\x02K\x03\x86K\x03K\x01\x86tR"
             ),
@@ -159,6 +163,16 @@ def test_a_storage_larger_than_the_file(tmp_path: Path) -> None:
     error = problem(torch_legacy(huge + b"."), tmp_path / "w")
     assert "truncated" in str(error)
     assert "8,589,934" in str(error)
+
+
+def test_a_pickle_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vggcli.checkpoint.limits.PICKLE_BYTES", 1 << 20)
+    assert "larger than 1 MiB" in problem(LEGACY_HEAD + b"B\0\0\x20\0" + bytes(1 << 21), tmp_path / "w").why
+
+
+def test_storages_named_by_numbers(tmp_path: Path) -> None:
+    tensor = LEGACY_TENSOR.replace(b"X\x01\0\0\x000", b"K\x07")
+    np.testing.assert_array_equal(read(torch_legacy(tensor + b".", (7,)), tmp_path / "w"), WANTED)
 
 
 def test_another_version_of_the_format(tmp_path: Path) -> None:

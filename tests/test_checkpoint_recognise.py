@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import socket
 import tarfile
@@ -13,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoint_examples import problem, save
+from checkpoint_examples import leaves, problem, save
 
-from vggcli.checkpoint import open_checkpoint
+from vggcli.checkpoint import FileSource, open_checkpoint
 from vggcli.errors import CheckpointError
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:6c64b313\nsize 553507836\n"
@@ -74,6 +75,7 @@ def tar() -> bytes:
         pytest.param(b"%PDF-1.7\n" + b"\0" * 20, "PDF", "Name a", id="pdf"),
         pytest.param(b"\0" * 4096, "all zero", "again", id="zeros"),
         pytest.param(b"conv1 0.1 0.2 0.3 0.4\n" * 4, "no checkpoint that", "Name a", id="text"),
+        pytest.param(b"some notes on my network\n" * 4, "no checkpoint that", "Name a", id="notes"),
         pytest.param(b"(it begins like an old pickle)" * 4, "no checkpoint that", "Name a", id="text with a bracket"),
         pytest.param(b"hello", "truncated", "again", id="five bytes"),
     ],
@@ -138,6 +140,25 @@ def test_a_disk_that_fails_while_reading(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "pread", fail)
     with pytest.raises(CheckpointError, match="input/output error"):
         open_checkpoint(path)
+
+
+def test_a_disk_whose_files_cannot_be_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(19, "No such device")
+
+    with open_checkpoint(save({"w": torch.zeros(1)}, tmp_path / "w", "zip")) as checkpoint:
+        monkeypatch.setattr(mmap, "mmap", fail)
+        (tensor,) = leaves(checkpoint.root)
+        with pytest.raises(CheckpointError, match="cannot be mapped"):
+            tensor.numpy()
+
+
+def test_reading_beyond_the_end(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"123")
+    source = FileSource(tmp_path / "w")
+    assert source.read(1, 2) == b"23"
+    with pytest.raises(CheckpointError, match="truncated"):
+        source.read(1, 3)
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy"])

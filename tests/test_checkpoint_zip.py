@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoint_examples import FLOATS, TENSOR, CountingSource, leaves, numbers, problem, save, torch_zip
+from checkpoint_examples import FLOATS, ID, TENSOR, CountingSource, leaves, numbers, problem, save, torch_zip
 
-from vggcli.checkpoint import open_checkpoint, read_checkpoint
+from vggcli.checkpoint import FileSource, Opaque, open_checkpoint, read_checkpoint
 from vggcli.errors import CheckpointError
 
 GOOD = torch_zip(TENSOR + b".")
@@ -214,6 +214,60 @@ def test_the_same_file_from_torch_with_and_without_checksums(tmp_path: Path) -> 
             np.testing.assert_array_equal(numbers(checkpoint)[0], np.arange(6))
     finally:
         torch.serialization.set_crc32_options(before)
+
+
+def test_a_directory_with_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vggcli.checkpoint.limits.ARCHIVE_MEMBERS", 1)
+    assert "lists 2 members" in str(problem(GOOD, tmp_path / "w"))
+
+
+def test_a_zip64_locator_that_points_nowhere(tmp_path: Path) -> None:
+    at = GOOD.index(END)
+    for position in (at, 1 << 40, 0):
+        locator = b"PK\6\7" + struct.pack("<IQI", 0, position, 1)
+        assert "zip64" in str(problem(GOOD[:at] + locator + GOOD[at:], tmp_path / "w"))
+
+
+def test_other_extra_fields_are_stepped_over(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in (("a/data.pkl", TENSOR + b"."), ("a/data/0", FLOATS)):
+            entry = zipfile.ZipInfo(name)
+            entry.extra = struct.pack("<HHI", 0x4246, 4, 0)
+            archive.writestr(entry, data)
+    assert read(buffer.getvalue(), tmp_path / "w")[1, 2] == 5
+
+
+def test_a_header_found_damaged_only_when_its_numbers_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    path.write_bytes(patched(GOOD, LOCAL, 1, 0, b"XXXX"))
+    with read_checkpoint(FileSource(path)) as checkpoint:
+        (tensor,) = leaves(checkpoint.root)
+        with pytest.raises(CheckpointError, match="not where the directory says"):
+            tensor.numpy()
+
+
+def test_a_storage_that_is_no_tensor_is_kept_by_name(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(torch_zip(TENSOR + ID + b"\x86."))
+    with open_checkpoint(tmp_path / "w") as checkpoint:
+        assert isinstance(checkpoint.root, tuple)
+        assert isinstance(checkpoint.root[1], Opaque)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        pytest.param(b"X\x03\0\0\0cpu", b"X\x04\0\0\0meta", "meta tensor", id="on no device"),
+        pytest.param(b"FloatStorage", b"QInt8Storage", "quantised", id="quantised numbers"),
+    ],
+)
+def test_storages_that_are_no_plain_numbers(old: bytes, new: bytes, words: str, tmp_path: Path) -> None:
+    assert words in problem(torch_zip(TENSOR.replace(old, new) + b"."), tmp_path / "w").why
+
+
+def test_a_dtype_that_is_not_known(tmp_path: Path) -> None:
+    tensor = TENSOR.replace(b"_v2", b"_v3")[:-2] + b"ctorch\nbits8\ntR."
+    assert "dtype bits8" in problem(torch_zip(tensor), tmp_path / "w").why
 
 
 def test_a_torchscript_program_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from vggcli.checkpoint.tensor import Storage, Tensor
 from vggcli.checkpoint.values import Global, Opaque, Unbuilt
 
 Container = dict[object, object] | list[object] | tuple[object, ...]
-SIMPLE = (str, bytes, int, float, complex, set, frozenset, type(None), Tensor, Opaque)
 
 
 def settle(value: object) -> object:
@@ -71,8 +70,6 @@ class _Copier:
             return Opaque("torch.storage")
         if isinstance(value, Global):
             return Opaque(value.name)
-        if not isinstance(value, SIMPLE):
-            raise Unreadable(f"its pickle is damaged: a stray {type(value).__name__}")
         self.tensors += isinstance(value, Tensor)
         return value
 
