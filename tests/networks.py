@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 STAGES = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
-NARROW = (8, 16, 32, 64, 64)  # those of the demo: a forward pass takes milliseconds
+NARROW = (8, 16, 32, 64, 64)  # the demo's: a forward pass takes milliseconds
 
 
 def numbered(sizes: Sequence[int], widths: Sequence[int], batch_norm: bool, bias: bool = True) -> nn.Sequential:
@@ -156,10 +156,10 @@ class Timm(nn.Module):
 class Cifar(nn.Module):
     """A network for 32x32 images: torchvision's names without its adaptive pool, dropout in front of the linears."""
 
-    def __init__(self, *, classes: int = 10) -> None:
+    def __init__(self, widths: Sequence[int] = WIDTHS, *, pool: int = 1, classes: int = 10) -> None:
         super().__init__()
-        self.features = numbered(STAGES["vgg11"], NARROW, batch_norm=True)
-        first = [nn.Dropout(), nn.Linear(NARROW[-1], 32), nn.ReLU()]
+        self.features = numbered(STAGES["vgg11"], widths, batch_norm=True)
+        first = [nn.Dropout(), nn.Linear(widths[-1] * pool * pool, 32), nn.ReLU()]
         self.classifier = nn.Sequential(*first, nn.Dropout(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, classes))
 
     def forward(self, x: Tensor) -> Tensor:
