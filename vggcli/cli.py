@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 from typing import Annotated, Any
 
 import typer
@@ -190,9 +192,10 @@ def download(
       vgg download --mirror https://mirror.example/vgg vgg11
     """
     from vggcli.catalogue import download as fetch
+    from vggcli.listing import write
 
     for path in fetch(names or (), _fetch_options(offline, mirror)):
-        typer.echo(str(path))
+        write(f"{path}\n")
 
 
 @app.command("list")
@@ -232,9 +235,11 @@ def main() -> None:
     try:
         app()
     except SystemExit as leaving:
-        code = leaving.code
-        if isinstance(code, int) and code > 128:
-            # Interrupted: a thread may still be inside an engine, and tearing the interpreter down under it can hang.
-            sys.stderr.flush()
-            os._exit(code)
-        raise
+        if threading.active_count() == 1:
+            raise
+        # Stopped early: a thread may still be inside an engine, and tearing the interpreter down under it hangs or
+        # aborts the process.  Results have been handed over already, so only messages are left to flush.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, AttributeError):
+                stream.flush()
+        os._exit(leaving.code if isinstance(leaving.code, int) else 0)

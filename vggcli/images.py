@@ -116,7 +116,7 @@ class ImageLoader:
 
     @contextmanager
     def _open(self, item: Input) -> Iterator[IO[bytes]]:
-        if item.path == STDIN and item.given:
+        if item.is_stdin:
             data = sys.stdin.buffer.read(MAX_STDIN_BYTES)
             if not data:
                 raise InputError("empty", STDIN, "standard input holds no bytes")

@@ -7,6 +7,7 @@ opened.  Paths are `str` with undecodable bytes as surrogate escapes, so that th
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,23 +44,39 @@ class Input:
     Attributes:
         path: as given, or folder as given joined with the names found.
         given: True when the user named it; False when it was found in a folder.
+        is_stdin: the image comes on standard input; a file may be called "-" too, in a list of paths.
     """
 
     path: str
     given: bool = True
+    is_stdin: bool = False
 
 
 @dataclass(slots=True)
-class PassedOver:
-    """What discovery saw in folders and did not take: counted, with the first name as an example."""
+class Tally:
+    """How many there were, and the first of them."""
 
     count: int = 0
     example: str = ""
-    empty_folders: list[str] = field(default_factory=list)
 
     def add(self, path: str) -> None:
         self.example = self.example or path
         self.count += 1
+
+
+@dataclass(slots=True)
+class PassedOver:
+    """What discovery saw in folders and did not take; hidden files and folders do not count.
+
+    Attributes:
+        files: neither named like an image nor beginning like one.
+        folders: inside a folder, without `recursive`.
+        empty_folders: given by the user, and nothing in them was taken.
+    """
+
+    files: Tally = field(default_factory=Tally)
+    folders: Tally = field(default_factory=Tally)
+    empty_folders: list[str] = field(default_factory=list)
 
 
 def discover(
@@ -70,7 +87,7 @@ def discover(
     files_from: str | None = None,
     null: bool = False,
 ) -> Iterator[Input]:
-    """Every input once, in the order of the command line, then of `files_from`.
+    """Every input as often as it is named, in the order of the command line, then of `files_from`.
 
     Args:
         inputs: files, folders, or "-" for one image on standard input.
@@ -80,10 +97,13 @@ def discover(
         null: the paths in `files_from` end with a zero byte instead of a newline.
 
     Raises:
-        UsageError: nothing is asked for, or standard input is asked for twice.
+        UsageError: nothing is asked for, standard input is asked for twice or is closed, or `files_from` cannot be
+            read; a list that fails halfway raises it while iterating.
     """
     check(inputs, files_from, null)
-    return _discover(inputs, passed_over, recursive, files_from, null)
+    # Opened here, so that a wrong name is found before anything else is done.
+    stream = None if files_from is None else sys.stdin.buffer if files_from == STDIN else open_list(files_from)
+    return _discover(inputs, passed_over, recursive, stream, files_from or "", null)
 
 
 def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
@@ -92,6 +112,8 @@ def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
         raise UsageError("nothing to classify", "", "no image or folder was named", "Name some, or use --files-from")
     if [*inputs, files_from].count(STDIN) > 1:
         raise UsageError("cannot read", "standard input", "it was asked for twice", "Use `-` once")
+    if STDIN in [*inputs, files_from] and sys.stdin is None:
+        raise UsageError("cannot read", "standard input", "it is closed", "Give it something to read, or name files")
     if STDIN in inputs and sys.stdin.isatty():
         raise UsageError("cannot read an image from", "-", "standard input is a terminal", "Pipe an image into vgg")
     if null and files_from is None:
@@ -99,17 +121,21 @@ def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
 
 
 def _discover(
-    inputs: Sequence[str], passed_over: PassedOver, recursive: bool, files_from: str | None, null: bool
+    inputs: Sequence[str],
+    passed_over: PassedOver,
+    recursive: bool,
+    stream: BinaryIO | None,
+    where: str,
+    null: bool,
 ) -> Iterator[Input]:
     for path in inputs:
-        yield from _expand(path, recursive, passed_over)
-    if files_from == STDIN:
-        for path in read_list(sys.stdin.buffer, null):
+        if path == STDIN:
+            yield Input(path, is_stdin=True)
+        else:
             yield from _expand(path, recursive, passed_over)
-    elif files_from is not None:
-        with open_list(files_from) as stream:
-            for path in read_list(stream, null):
-                yield from _expand(path, recursive, passed_over)
+    if stream is not None:
+        for path in _listed(stream, where, null):
+            yield from _expand(path, recursive, passed_over)
 
 
 def open_list(path: str) -> BinaryIO:
@@ -117,8 +143,22 @@ def open_list(path: str) -> BinaryIO:
     try:
         return open(path, "rb")
     except OSError as error:
-        why = os.strerror(error.errno or 0).lower()
-        raise UsageError("cannot read the list of inputs", path, why, "Give --files-from a readable file") from error
+        raise _unreadable_list(path, error) from error
+
+
+def _listed(stream: BinaryIO, where: str, null: bool) -> Iterator[str]:
+    try:
+        yield from read_list(stream, null)
+    except OSError as error:
+        raise _unreadable_list("standard input" if where == STDIN else where, error) from error
+    finally:
+        if where != STDIN:
+            stream.close()
+
+
+def _unreadable_list(where: str, error: OSError) -> UsageError:
+    why = (error.strerror or str(error)).lower()
+    return UsageError("cannot read the list of inputs", where, why, "Give --files-from a readable file")
 
 
 def read_list(stream: BinaryIO, null: bool) -> Iterator[str]:
@@ -139,52 +179,59 @@ def read_list(stream: BinaryIO, null: bool) -> Iterator[str]:
 
 
 def _expand(path: str, recursive: bool, passed_over: PassedOver) -> Iterator[Input]:
-    if path != STDIN and "\0" not in path and os.path.isdir(path):
-        found = False
-        for entry in _walk(path, recursive, passed_over, ancestors=()):
-            found = True
-            yield entry
-        if not found:
-            passed_over.empty_folders.append(path)
-    else:
+    if "\0" in path or not os.path.isdir(path):
         yield Input(path)
-
-
-def _walk(
-    folder: str, recursive: bool, passed_over: PassedOver, ancestors: tuple[tuple[int, int], ...]
-) -> Iterator[Input]:
-    try:
-        status = os.stat(folder)
-        names, folders, links = _listing(folder)
-    except OSError:
-        yield Input(folder, given=False)  # opening it as an image says why
         return
-    identity = (status.st_dev, status.st_ino)
-    if identity in ancestors:
-        return  # a link back to a folder that we are in
-    for name in names:
-        path = os.path.join(folder, name)
-        if name in folders or (name in links and os.path.isdir(path)):
-            if recursive and not name.startswith("."):
-                yield from _walk(path, recursive, passed_over, (*ancestors, identity))
-        elif not name.startswith(".") and is_image_like(path):
+    found = False
+    for entry in _walk(path, recursive, passed_over):
+        found = True
+        yield entry
+    if not found:
+        passed_over.empty_folders.append(path)
+
+
+def _walk(root: str, recursive: bool, passed_over: PassedOver) -> Iterator[Input]:
+    # What is left of each folder that we are in, innermost last.  No recursion: folders can be nested deeper than
+    # Python's calls.
+    rest: list[Iterator[tuple[str, bool]]] = [iter([(root, True)])]
+    identities: list[tuple[int, int]] = []
+    while rest:
+        path, is_folder = next(rest[-1], ("", False))
+        if not path:
+            rest.pop()
+            identities = identities[: len(rest) - 1]
+        elif is_folder and identities and not recursive:
+            passed_over.folders.add(path)
+        elif is_folder:
+            try:
+                status = os.stat(path)
+                if (status.st_dev, status.st_ino) in identities:
+                    continue  # a link back to a folder that we are in
+                rest.append(_entries(path, _listing(path)))
+            except OSError:
+                yield Input(path, given=False)  # opening it as an image says why
+            else:
+                identities.append((status.st_dev, status.st_ino))
+        elif is_image_like(path):
             yield Input(path, given=False)
         else:
-            passed_over.add(path)
+            passed_over.files.add(path)
 
 
-def _listing(folder: str) -> tuple[list[str], set[str], set[str]]:
-    """Names in order, and which of them are folders and links; no file is opened or stat'ed."""
-    names, folders, links = [], set(), set()
+def _entries(folder: str, listing: list[tuple[str, bool | None]]) -> Iterator[tuple[str, bool]]:
+    """Path and whether it is a folder; where a link leads is looked up when it is its turn."""
+    for name, is_folder in listing:
+        path = os.path.join(folder, name)
+        yield path, os.path.isdir(path) if is_folder is None else is_folder
+
+
+def _listing(folder: str) -> list[tuple[str, bool | None]]:
+    """Names in order and whether each is a folder, None for links; hidden ones are left out, nothing is stat'ed."""
     with os.scandir(folder) as entries:
-        for entry in entries:
-            names.append(entry.name)
-            if entry.is_symlink():
-                links.add(entry.name)
-            elif entry.is_dir(follow_symlinks=False):
-                folders.add(entry.name)
-    names.sort()
-    return names, folders, links
+        return sorted(
+            ((entry.name, None if entry.is_symlink() else entry.is_dir()) for entry in entries if entry.name[0] != "."),
+            key=lambda found: found[0],
+        )
 
 
 def is_image_like(path: str) -> bool:
@@ -192,7 +239,9 @@ def is_image_like(path: str) -> bool:
     if os.path.splitext(path)[1].lower() in IMAGE_ENDINGS:
         return True
     try:
-        # O_NONBLOCK: a FIFO without a writer must not stop the walk.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False  # opening a device can do things, reading a FIFO takes what is meant for somebody else
+        # O_NONBLOCK: it may have become a FIFO since.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return False

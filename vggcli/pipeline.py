@@ -19,7 +19,7 @@ import numpy as np
 
 from vggcli.engines import Engine
 from vggcli.errors import DeviceError, InputError
-from vggcli.inputs import STDIN, Input
+from vggcli.inputs import Input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,7 +99,7 @@ class Pipeline:
     def wait_for_engine(self) -> Engine | None:
         """The opened engine, None when the pipeline was stopped first; raises what opening it raised."""
         with self._changed:
-            while self.engine is None and not self._finished:
+            while self.engine is None and not self._stopped:
                 self._changed.wait(_TICK_SECONDS)
         if self.engine is None and self._error is not None:
             raise self._error
@@ -148,24 +148,20 @@ class Pipeline:
     def _decode(self) -> None:
         """A decoding thread."""
         while (job := self._next_job()) is not None:
-            result, image = job.result, None
+            image, truncated, failure = None, False, None
             try:
-                image, truncated = self._loader.load(result.item)
+                image, truncated = self._loader.load(job.result.item)
             except InputError as error:
-                with self._changed:
-                    replaced = job.done
-                    if not replaced:
-                        result.error = error
-            else:
-                with self._changed:
-                    replaced = job.done
-                    if not replaced:
-                        job.image, result.truncated = image, truncated
+                failure = error
+            except Exception as error:
+                # Nothing that a loader does wrong may cost more than this input, or leave the others waiting for it.
+                why = f"decoding it failed unexpectedly ({type(error).__name__}: {error})"
+                failure = InputError("damaged", job.result.item.path, why)
             with self._changed:
-                job.done = True
+                if job.done:
+                    return  # it timed out and another thread took this one's place
+                job.image, job.result.truncated, job.result.error, job.done = image, truncated, failure, True
                 self._changed.notify_all()
-            if replaced:
-                return  # the job timed out and another thread took this one's place
 
     def _next_job(self) -> _Job | None:
         with self._changed:
@@ -245,7 +241,7 @@ class Pipeline:
         """Turn the oldest job into a failure when its decoder hangs, and put another thread in the decoder's place."""
         job = self._jobs[0] if self._jobs else None
         # Standard input takes the time that its writer takes.
-        if job is None or job.done or job.result.item.path == STDIN or not self._watch.is_stuck(job):
+        if job is None or job.done or job.result.item.is_stdin or not self._watch.is_stuck(job):
             return
         why = f"decoding it took longer than {self._watch.timeout:.0f} s"
         job.result.error = InputError("timeout", job.result.item.path, why)

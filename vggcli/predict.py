@@ -34,8 +34,10 @@ from vggcli.sinks.stream import check_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# After an interruption the batch on the engine may finish within this time; the promise is two seconds in all.
-_FINISH_SECONDS = 1.5
+# After an interruption the batch on the engine may finish within the first time, and its rows be written within the
+# second, after which the process ends wherever it is: the promise is two seconds in all.
+_FINISH_SECONDS, _LEAVE_SECONDS = 1.5, 1.9
+_TICK_SECONDS = 0.5  # how often a waiting thread looks for interruptions
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def predict(request: Request) -> int:
     """
     inputs.check(request.inputs, request.files_from, request.null)
     choice.check(request.engine, request.device)
-    format = choose_format(request.format, request.output, sys.stdout.isatty())
+    format = choose_format(request.format, request.output, _is_read_on_terminal())
     if request.output is not None:
         check_file(request.output, replace=request.resume or request.overwrite)
     passed_over = inputs.PassedOver()
@@ -110,6 +112,7 @@ class _Session:
         self._failures: Counter[str] = Counter()
         self._classified = 0
         self._signal: int | None = None
+        self._deadline: threading.Timer | None = None
         decoding = request.decoding.with_preprocessing(model.preprocessing)
         self._preprocessing = decoding.describe()
         self._pipeline = Pipeline(
@@ -126,8 +129,7 @@ class _Session:
             with self._signals():
                 self._run()
         except _InterruptedError:
-            how = "the same command with --resume goes on" if self._is_resumable() else "the rows so far are written"
-            note(f"interrupted: {how}")
+            self._say_interrupted()
             return 128 + (self._signal or signal.SIGINT)
         finally:
             self._pipeline.stop()
@@ -143,7 +145,8 @@ class _Session:
         )
         self._opened.set()
         try:
-            with Progress(request.output is not None or not sys.stdout.isatty()) as progress, self._output as output:
+            free = request.output is not None or not _is_read_on_terminal()
+            with Progress(free) as progress, self._output as output:
                 self._write(output, progress)
                 if self._signal is not None:
                     raise _InterruptedError  # through the output, so that it knows that it is not complete
@@ -165,7 +168,7 @@ class _Session:
 
     def _say_failure(self, path: str, failure: Failure, progress: Progress) -> None:
         # On one terminal the table's row has said it already.
-        if not (self._format == "table" and self._request.output is None and sys.stdout.isatty() and is_terminal()):
+        if not (self._format == "table" and self._request.output is None and _is_read_on_terminal() and is_terminal()):
             progress.note(f"cannot classify {path}: {failure.message}")
 
     def _stop_after_failures(self, record: Record) -> None:
@@ -185,7 +188,10 @@ class _Session:
         if not self._request.resume:
             yield from found
             return
-        self._opened.wait()
+        # A signal handler sets no event: it may run inside the very `set` of the thread that it interrupts.
+        while not self._opened.wait(_TICK_SECONDS):
+            if self._signal is not None:
+                return
         if self._output is not None:
             yield from self._output.inputs(found)
 
@@ -225,6 +231,8 @@ class _Session:
         try:
             yield
         finally:
+            if self._deadline is not None:
+                self._deadline.cancel()
             for number, handler in old.items():
                 signal.signal(number, handler)
 
@@ -234,7 +242,18 @@ class _Session:
         self._signal = number
         self._pipeline.stop()
         self._pipeline.abandon_after(_FINISH_SECONDS)
-        self._opened.set()
+        self._deadline = threading.Timer(_LEAVE_SECONDS, self._leave, (128 + number,))
+        self._deadline.daemon = True
+        self._deadline.start()
+
+    def _leave(self, code: int) -> None:
+        """The way out when the output takes no more rows: a pager that does not read on, a dead file server."""
+        self._say_interrupted()
+        os._exit(code)
+
+    def _say_interrupted(self) -> None:
+        how = "the same command with --resume goes on" if self._is_resumable() else "the rows so far are written"
+        note(f"interrupted: {how}")
 
     def _is_resumable(self) -> bool:
         return self._request.output is not None and self._format != "table" and self._request.output.is_file()
@@ -282,6 +301,11 @@ def _loader(decoding: Decoding, request: Request) -> ImageLoader:
     return ImageLoader(decoding)
 
 
+def _is_read_on_terminal() -> bool:
+    """Whether standard output is a terminal; it may be closed."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def default_workers() -> int:
     """Decoding threads: measured, one a core is enough to keep a CPU engine fed; more than 16 feed any GPU."""
     return min(16, max(2, cores()))
@@ -294,8 +318,12 @@ def _notes(model: Model) -> Iterator[str]:
 
 
 def _say_passed_over(passed_over: inputs.PassedOver) -> None:
-    if passed_over.count:
-        count = f"{passed_over.count} file{'s' * (passed_over.count > 1)}"
-        note(f"passed over {count} not named as images and without an image's first bytes, e.g. {passed_over.example}")
+    files, folders = passed_over.files, passed_over.folders
+    if files.count:
+        count = f"{files.count} file{'s' * (files.count > 1)}"
+        note(f"passed over {count} not named as images and without an image's first bytes, e.g. {files.example}")
+    if folders.count:
+        count = f"{folders.count} folder{'s' * (folders.count > 1)}"
+        note(f"passed over {count} inside those named, e.g. {folders.example}; --recursive descends into them")
     for folder in passed_over.empty_folders:
         note(f"no images in {folder}")
