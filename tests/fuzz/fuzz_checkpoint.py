@@ -11,20 +11,12 @@ folder. Not part of the normal test suite.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import struct
-import sys
 import tempfile
 import zipfile
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-MEMORY_MB = 1500  # what one input may take, with the fuzzer's own needs
-SECONDS = 20  # what one input may take, slowed down by the instrumentation
-LONGEST = 1 << 16  # bytes of an input
+from harness import Target, fuzz
 
 FLOATS = struct.pack("<6f", 0, 1, 2, 3, 4, 5)
 ID = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x06tQ"
@@ -41,7 +33,7 @@ FRAMED = (
     b"\x8c\x01b\x8f(K\x01\x90\x8c\x01t" + TENSOR + b"u."
 )
 ATTACK = b"(lp0\ncos\nsystem\n(S'true'\ntR(ios\nsystem\n\x82\x01\x92."
-DICTIONARY = [
+WORDS = [
     b"PK\\x03\\x04",
     b"PK\\x01\\x02",
     b"PK\\x05\\x06",
@@ -101,42 +93,14 @@ def read_everything(path: str) -> None:
         return
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=-1, help="inputs to try; default: no limit")
-    parser.add_argument("--seconds", type=int, default=0, help="time to spend; default: no limit")
-    parser.add_argument(
-        "paths", nargs="*", help="a corpus folder to start from and add to, or single inputs to try again"
-    )
-    options = parser.parse_args()
-    try:
-        import atheris
-    except ImportError:
-        sys.exit("fuzz_checkpoint: atheris is not installed. Install it with: pip install atheris")
-    with atheris.instrument_imports(include=["vggcli"]):
-        import vggcli.checkpoint  # noqa: F401 - instrumented while it is imported
-
-    with tempfile.TemporaryDirectory(prefix="fuzz_checkpoint.") as scratch:
-        path = os.path.join(scratch, "input")
-
-        def try_one(data: bytes) -> None:
-            with open(path, "wb") as file:
-                file.write(data)
-            read_everything(path)
-
-        first = Path(scratch, "seeds")
-        first.mkdir()
-        for number, data in enumerate(seeds()):
-            Path(first, str(number)).write_bytes(data)
-        words = Path(scratch, "words")
-        words.write_text("".join(f'"{word.decode()}"\n' for word in DICTIONARY))
-        flags = [f"-runs={options.runs}", f"-max_total_time={options.seconds}", f"-max_len={LONGEST}"]
-        flags += [f"-timeout={SECONDS}", f"-rss_limit_mb={MEMORY_MB}", f"-dict={words}", "-print_final_stats=1"]
-        singles = options.paths and all(Path(given).is_file() for given in options.paths)
-        folders = options.paths if singles else [*options.paths, str(first)]
-        atheris.Setup([sys.argv[0], *flags, *folders], try_one)
-        atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(
+        Target(
+            doc=__doc__ or "",
+            modules=("vggcli.checkpoint",),
+            packages=("vggcli",),
+            seeds=seeds,
+            words=WORDS,
+        ),
+        lambda: read_everything,
+    )
