@@ -6,7 +6,6 @@ bit; the division by 255 and the normalisation belong to the engines, so images 
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import stat
@@ -21,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from vggcli import pixels
+from vggcli import pixels, signatures
 from vggcli.errors import InputError
 from vggcli.inputs import STDIN, Input
 from vggcli.zoo import Preprocessing
@@ -51,6 +50,9 @@ KINDS = {
 COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 # Never opened: EPS runs an external program, the others only name a format that something else would have to decode.
 REFUSED_FORMATS = frozenset(("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"))
+
+# What decoders say of a file that ends before its picture does.
+_TRUNCATED = ("truncat", "unexpected end", "end of file", "not enough", "incomplete", "but only got", "eof")
 
 DEFAULT_MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB of 3-byte pixels
 MAX_STDIN_BYTES = 1 << 30
@@ -124,13 +126,13 @@ class ImageLoader:
             return
         if "\0" in item.path:
             raise InputError("missing", item.path, "no file name holds a zero byte")
-        # O_NONBLOCK: opening a FIFO without a writer would wait for ever.
+        _refuse_special(os.stat(item.path), item.path)  # opening some devices sets them going
+        # O_NONBLOCK: opening a FIFO without a writer would wait for ever, if one took the file's place since.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(item.path, flags)
         with open(descriptor, "rb") as stream:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError("not-a-file", item.path, f"it is {_file_type(status.st_mode)}, not an image file")
+            _refuse_special(status, item.path)
             if status.st_size == 0:
                 raise InputError("empty", item.path, "the file is empty")
             yield stream
@@ -159,10 +161,11 @@ class ImageLoader:
             except (InputError, MemoryError):
                 raise
             except Image.DecompressionBombError as error:
-                raise InputError("bomb", path, f"it has more than {self.decoding.max_pixels} pixels") from error
+                what = "enlarging it takes" if isinstance(error, _TooThinError) else "it has"
+                raise InputError("bomb", path, f"{what} more than {self.decoding.max_pixels} pixels") from error
             except Exception as error:
                 # The border to every decoder: whatever one throws at a broken file is this file's failure alone.
-                raise _from_decoder(error, stream, path) from error
+                raise self._from_decoder(error, stream, path) from error
         return np.asarray(picture)
 
     def steps(self) -> tuple[Callable[[Any], Any], ...]:
@@ -190,6 +193,8 @@ class ImageLoader:
         if self.decoding.exif:
             try:
                 return ImageOps.exif_transpose(picture)
+            except MemoryError:
+                raise
             except Exception:
                 return picture  # unreadable metadata is no reason to refuse a readable picture
         return picture
@@ -211,8 +216,25 @@ class ImageLoader:
         shorter = min(width, height)
         width, height = int(recipe.crop_resize * width / shorter), int(recipe.crop_resize * height / shorter)
         if width * height > self.decoding.max_pixels:
-            raise Image.DecompressionBombError  # a strip so thin that enlarging it would fill the memory
+            raise _TooThinError
         return width, height
+
+    def _from_decoder(self, error: Exception, stream: IO[bytes], path: str) -> InputError:
+        if isinstance(error, OSError) and error.errno:
+            raise error  # the disk, not the decoder
+        text = str(error).strip() or type(error).__name__
+        if any(words in text.lower() for words in _TRUNCATED) or signatures.ends_early(stream):
+            allowed = self.decoding.allow_truncated
+            hint = "too early to read any of it" if allowed else "early (--allow-truncated reads what there is)"
+            return InputError("truncated", path, f"the image data ends {hint}")
+        if isinstance(error, UnidentifiedImageError):
+            stream.seek(0)
+            return InputError("unsupported", path, signatures.describe(stream.read(512)))
+        return InputError("damaged", path, f"its data cannot be decoded ({text})")
+
+
+class _TooThinError(Image.DecompressionBombError):
+    """A strip so thin that enlarging its shorter side would fill the memory."""
 
 
 class _Gate:
@@ -242,29 +264,19 @@ class _Gate:
 
 def _from_os(error: OSError, item: Input) -> InputError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
+        if os.path.islink(item.path):
+            return InputError("missing", item.path, "it is a link to a file that does not exist")
         if item.given:
             return InputError("missing", item.path, "there is no such file")
         return InputError("vanished", item.path, "it was there when the folder was listed and is gone")
     if isinstance(error, PermissionError):
         return InputError("permission", item.path, "this user may not read it")
-    if isinstance(error, IsADirectoryError) or error.errno == errno.ENXIO:
-        return InputError("not-a-file", item.path, "it is a folder, socket or device, not an image file")
     why = os.strerror(error.errno).lower() if error.errno else str(error)
     return InputError("unreadable", item.path, f"the system says: {why}")
 
 
-def _from_decoder(error: Exception, stream: IO[bytes], path: str) -> InputError:
-    if isinstance(error, OSError) and error.errno:
-        raise error  # the disk, not the decoder
-    if isinstance(error, UnidentifiedImageError):
-        stream.seek(0)
-        return InputError("unsupported", path, pixels.describe_bytes(stream.read(512)))
-    text = str(error).strip() or type(error).__name__
-    if any(word in text.lower() for word in ("truncat", "unexpected end", "end of file", "not enough data", "eof")):
-        return InputError("truncated", path, "the image data ends early (--allow-truncated reads what there is)")
-    return InputError("damaged", path, f"its data cannot be decoded ({text})")
-
-
-def _file_type(mode: int) -> str:
-    types = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device"}
-    return types.get(stat.S_IFMT(mode), "a device")
+def _refuse_special(status: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        types = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+        what = types.get(stat.S_IFMT(status.st_mode), "a device")
+        raise InputError("not-a-file", path, f"it is {what}, not an image file")

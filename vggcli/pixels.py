@@ -1,4 +1,4 @@
-"""Every Pillow mode to 8-bit RGB, by one documented rule each; and what bytes that are no image look like.
+"""Every Pillow mode to 8-bit RGB, by one documented rule each.
 
 | mode | rule |
 | --- | --- |
@@ -38,6 +38,8 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         return _grey(_scaled(values, values.min(), values.max()) if wide else _scaled(values, 0, 65535))
     if mode == "F":
         return _grey(_from_float(np.asarray(picture)))
+    if mode == "La":
+        picture = picture.convert("LA")  # Pillow converts it to nothing else
     return picture.convert("RGB")
 
 
@@ -79,30 +81,3 @@ def _from_lab(picture: Image.Image) -> Image.Image:
     if converted is None:
         raise ValueError("the LAB picture has no RGB form")
     return converted
-
-
-def describe_bytes(head: bytes) -> str:
-    """Why the file that begins with these bytes is no image, in words."""
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    known = (
-        (b"<!doctype html", "it is an HTML page"),
-        (b"<html", "it is an HTML page"),
-        (b"<svg", "it is an SVG drawing, which has no pixels"),
-        (b"<?xml", "it is an XML document"),
-        (b"%pdf", "it is a PDF document"),
-        (b"%!ps", "it is a PostScript program, which is never run"),
-        (b"version https://git-lfs", "it is a Git LFS pointer; `git lfs pull` fetches the image"),
-        (b"pk\x03\x04", "it is a zip archive"),
-        (b"\x1f\x8b", "it is gzip-compressed data"),
-    )
-    for prefix, words in known:
-        if text.startswith(prefix):
-            return words
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
-        return "it is a HEIC image, which Pillow does not decode; convert it to JPEG first"
-    if head[4:8] == b"ftyp":
-        return "it is a video or audio file"
-    if not head.strip(b"\0"):
-        return "it holds only zero bytes"
-    printable = sum(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
-    return "it is a text file" if printable == len(head) else "no decoder knows its format"
