@@ -1,0 +1,159 @@
+"""The benchmarks' arithmetic on made-up measurements, and one small real run."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+
+import comparison  # noqa: E402  (the benchmarks are scripts, not a package)
+import contestants  # noqa: E402
+import figures  # noqa: E402
+import processes  # noqa: E402
+import startup  # noqa: E402
+from comparison import Counts, Results  # noqa: E402
+from materials import Materials  # noqa: E402
+from report import report  # noqa: E402
+
+
+def run_of(seconds: float) -> processes.Run:
+    return processes.Run(first_seconds=0.5, seconds=seconds, cpu_seconds=1.0, peak_mb=100.0, rows=())
+
+
+def round_of(first_answer: float, rate: float, whole: float, answers: dict[str, int]) -> figures.Round:
+    return figures.Round(first_answer, rate, whole, peak_mb=1000.0, cpu=7.0, answers=answers)
+
+
+def results() -> Results:
+    """Ours at 40 to 60 images/s beside a plain script at 4 to 5 that agrees on one of two photos."""
+    same, other = {"a": 1, "b": 2}, {"a": 1, "b": 3}
+    return Results(
+        rounds={
+            "plain torchvision": [round_of(8.0, 5.0, 40.0, same), round_of(10.0, 4.0, 50.0, same)],
+            "vgg": [round_of(1.0, 60.0, 4.0, other), round_of(2.0, 40.0, 5.0, other)],
+        },
+        forward={"forward only openvino": [{1: 30.0, 8: 75.0}, {1: 40.0, 8: 50.0}]},
+        left_out={"timm": "timm not installed"},
+    )
+
+
+def cells(text: str, title: str, name: str) -> list[str]:
+    """The row of a name in the first table after a title."""
+    rows = text[text.index(title) :].splitlines()
+    row = next(row for row in rows if row.startswith(f"| {name} "))
+    return [cell.strip() for cell in row.strip("|").split("|")][1:]
+
+
+def test_start_up_does_not_count_in_the_steady_state() -> None:
+    assert figures.slope(run_of(3.0), run_of(7.0), 40, 200) == 40.0
+    assert figures.slope(run_of(13.0), run_of(17.0), 40, 200) == 40.0
+
+
+def test_runs_too_short_for_a_rate_give_a_dash_not_a_number() -> None:
+    rate = figures.slope(run_of(3.0), run_of(2.9), 2, 6)
+    assert math.isnan(rate)
+    assert str(figures.spread([rate])) == "-"
+    assert str(figures.spread([rate, 4.0])) == "4.00"
+
+
+def test_spread_shows_median_smallest_and_largest() -> None:
+    assert str(figures.spread([3.0, 1.0, 200.0])) == "3.00 (1.00..200)"
+    assert str(figures.spread([12.345])) == "12.3"
+
+
+def test_ratios_are_taken_within_each_round() -> None:
+    # A machine that is half as fast in the second round changes neither ratio.
+    assert figures.ratios([60.0, 30.0], [5.0, 2.5]) == figures.Spread(12.0, 12.0, 12.0)
+
+
+def test_agreement_counts_missing_answers_as_different() -> None:
+    assert figures.agreement({"a": 1, "b": 2, "c": 9}, {"a": 1, "b": 2, "c": 3, "d": 4}) == 50.0
+
+
+def test_table_is_aligned_markdown() -> None:
+    assert figures.table(["", "s"], [["vgg", "1"], ["a", "22"]]).splitlines() == [
+        "|     | s  |",
+        "| --- | -- |",
+        "| vgg | 1  |",
+        "| a   | 22 |",
+    ]
+
+
+def test_report_shows_medians_ratios_ceilings_and_who_was_left_out() -> None:
+    text = report(results(), Counts(small=40, large=200, rounds=2))
+    assert cells(text, "first answer", "vgg") == [
+        "1.50 (1.00..2.00)",
+        "50.0 (40.0..60.0)",
+        "4.50 (4.00..5.00)",
+        "7.00",
+        "1000",
+        "50.0",
+    ]
+    assert cells(text, "batch size", "forward only openvino") == ["35.0 (30.0..40.0)", "62.5 (50.0..75.0)"]
+    assert cells(text, "Steady state", "plain torchvision") == ["11.0 (10.0..12.0)"]
+    assert cells(text, "Steady state", "forward only openvino") == ["0.80"]
+    assert cells(text, "First answer", "plain torchvision") == ["6.50 (5.00..8.00)"]
+    assert cells(text, "Whole process, 200 photos", "plain torchvision") == ["0.10"]
+    assert "Left out: timm: timm not installed" in text
+
+
+def test_every_contestant_has_a_name_of_its_own_and_a_script_that_is_there() -> None:
+    assert len(set(contestants.NAMES)) == len(contestants.NAMES)
+    assert all(Path(entry.command[1]).is_file() for entry in contestants.PEERS)
+
+
+def test_run_measures_the_process_and_keeps_its_rows() -> None:
+    program = "print('notice'); print('a\\t1', flush=True); data = bytearray(80_000_000); print('b\\t2')"
+    run = processes.run([sys.executable, "-c", program])
+    assert run.rows == ("a\t1", "b\t2")
+    assert 0 < run.first_seconds <= run.seconds
+    assert run.peak_mb > 80
+    assert run.cpu_seconds > 0
+
+
+def test_failed_process_is_named_by_its_last_line_on_stderr() -> None:
+    with pytest.raises(processes.FailedError, match=r"^no such weights$"):
+        processes.run([sys.executable, "-c", "import sys; sys.exit('first\\nno such weights')"])
+    with pytest.raises(processes.FailedError, match=r"No such file"):
+        processes.run(["/nonexistent/program"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mincore(2) with Linux semantics")
+def test_file_just_written_is_in_the_page_cache(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1_000_000))
+    assert startup.resident_bytes(path) >= 1_000_000
+
+
+def test_who_cannot_run_is_left_out_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, weights = tmp_path / "a.jpg", tmp_path / "weights"
+    photo.write_bytes(b"photo")
+    weights.write_bytes(b"weights")
+    answer_all = "import os, sys; [print(f'{name}\\t7') for name in os.listdir(sys.argv[2])]"
+    fakes = (
+        contestants.Contestant("good", (sys.executable, "-c", answer_all)),
+        contestants.Contestant("absent", (sys.executable, "-c", answer_all), needs=("no_such_package",)),
+        contestants.Contestant("broken", (sys.executable, "-c", "raise SystemExit('wrong keys')")),
+    )
+    monkeypatch.setattr(comparison, "PEERS", fakes)
+    found = comparison.measure(Materials(tmp_path, (photo,), weights), Counts(1, 3, 2), ["good", "absent", "broken"])
+    assert found.left_out == {"absent": "no_such_package not installed", "broken": "wrong keys"}
+    answers = {"000000.jpg": 7, "000001.jpg": 7, "000002.jpg": 7}
+    assert [entry.answers for entry in found.rounds["good"]] == [answers, answers]
+
+
+def test_small_real_run_prints_the_table(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "run.py"), "--weights", "demo", "--only", "vgg"]
+    sizes = ["--small", "2", "--large", "4", "--rounds", "1", "--work", str(tmp_path)]
+    done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first_answer, _, whole, _, _, same_labels = cells(done.stdout, "first answer", "vgg")
+    assert float(first_answer) > 0
+    assert float(whole) > 0
+    assert same_labels == "100"
