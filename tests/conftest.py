@@ -72,6 +72,18 @@ def vgg() -> Vgg:
     return run
 
 
+@pytest.fixture(scope="session")
+def narrow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint of random weights: the demo's network in torchvision's layout, ten classes without names."""
+    import networks
+    import safetensors.torch
+
+    path = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
+    state = networks.randomised(networks.Torchvision(widths=networks.NARROW)).state_dict()
+    safetensors.torch.save_file(state, path)
+    return path
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare with a file in tests/goldens; `pytest --rewrite-goldens` writes it first (then read the diff)."""

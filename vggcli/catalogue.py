@@ -9,7 +9,7 @@ from vggcli import store, zoo
 from vggcli.listing import Listing
 from vggcli.model import DEMO_FILE, locate
 
-COLUMNS = ("variant", "parameters", "size (MiB)", "top-1 (%)", "top-5 (%)", "weights", "cached")
+COLUMNS = ("variant", "parameters", "MiB", "top-1 %", "top-5 %", "weights", "cached")
 
 
 def catalogue() -> Listing:
@@ -20,8 +20,8 @@ def catalogue() -> Listing:
         parameters = row.architecture.parameters()
         file = row.weights.name if row.weights else zoo.DEMO
         path = store.cached(file) if row.weights else DEMO_FILE
-        cached = ("in the package" if row.name == zoo.DEMO else "yes") if path else "no"
-        accuracy = (f"{row.top1:.2f}", f"{row.top5:.2f}") if row.weights else ("digits only", "")
+        cached = ("built in" if row.name == zoo.DEMO else "yes") if path else "no"
+        accuracy = (f"{row.top1:.2f}", f"{row.top5:.2f}") if row.weights else ("", "")
         rows.append((row.name, parameters, f"{row.size_mib:.1f}", *accuracy, file, cached))
         entries.append(
             {

@@ -152,7 +152,14 @@ def _fetch_options(offline: bool, mirror: str | None) -> Any:
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE|URL", help="A weights file, demo, or an http(s) URL.")],
     arch: Annotated[
-        str | None, typer.Option("--arch", "-a", metavar="NAME", help="Hold the file against this variant.")
+        str | None,
+        typer.Option(
+            "--arch",
+            "-a",
+            metavar="NAME",
+            help="Hold the file against this variant.",
+            autocompletion=options.variant_names,
+        ),
     ] = None,
     format: options.Listing = options.ListingFormat.auto,
     verify: Annotated[bool, typer.Option("--verify", help="Check the SHA-256 against the name and the zoo.")] = False,
@@ -180,7 +187,12 @@ def inspect(
 @app.command()
 def download(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARCH]...", help="Variants or weights files.  [default: vgg16_bn]")
+        list[str] | None,
+        typer.Argument(
+            metavar="ARCH",
+            help="Variants or weights files.  [default: vgg16_bn]",
+            autocompletion=options.variant_names,
+        ),
     ] = None,
     offline: options.Offline = False,
     mirror: options.Mirror = None,
@@ -209,7 +221,10 @@ def list_(format: options.Listing = options.ListingFormat.auto) -> None:
 
 @app.command()
 def summary(
-    name: Annotated[str, typer.Argument(metavar="ARCH|FILE", help="A variant or a weights file.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ARCH|FILE", help="A variant or a weights file.", autocompletion=options.variant_names),
+    ],
     num_classes: Annotated[
         int | None, typer.Option("--num-classes", metavar="N", min=1, help="Classes of the last layer.")
     ] = None,

@@ -70,8 +70,10 @@ def _listing(checkpoint: Checkpoint, arch: str | None, *, stats: bool, digest: s
     in_order = True
     comparison: dict[str, object] | None = None
     if asked is not None:
+        if variant is not None and variant is not asked:
+            note(f"it holds {variant.name}, not {asked.name}")
         comparison, in_order = _compared(found, asked)
-        facts[f"as {asked.name}"] = "fits" if in_order else "does not fit: see below"
+        facts[f"as {asked.name}"] = "fits" if in_order else "does not fit"
     rows: list[tuple[str | int | float, ...]] = [
         (key, str(list(tensor.shape)), tensor.dtype) for key, tensor in found.tensors.items()
     ]
@@ -99,25 +101,27 @@ def _facts(
     if found.wrapper:
         facts["weights in"] = "/".join(found.wrapper)
     facts["tensors"] = f"{len(found.tensors)}, {values:,} values"
-    facts["variant"] = _variant(reading, variant)
+    facts["variant"] = _variant(reading, variant, is_demo=checkpoint.path == str(model.DEMO_FILE))
     if reading is not None:
         facts["dialect"] = reading.dialect.name
-        facts["classes"] = "none (no classifier)" if reading.features_only else str(reading.architecture.num_classes)
+        without = "none (no classifier)" if reading.features_only else "unknown"
+        facts["classes"] = without if reading.num_classes is None else str(reading.num_classes)
     for text in _notes(checkpoint, found, reading, variant):
         facts["note"] = f"{facts['note']}; {text}" if "note" in facts else text
     return facts
 
 
-def _variant(reading: dialects.Reading | None, variant: zoo.Variant | None) -> str:
+def _variant(reading: dialects.Reading | None, variant: zoo.Variant | None, *, is_demo: bool) -> str:
     if reading is None:
         return "unknown (the keys are those of no VGG layout that vgg knows)"
     if variant is None:
         return f"unknown ({model.differences(reading)})"
-    if variant.name == zoo.DEMO:
-        return f"demo ({zoo.DEMO_WHAT})"
-    if reading.fits or reading.features_only:
-        return f"{variant.name}, the convolutions only" if reading.features_only else variant.name
-    return f"most like {variant.name} ({model.differences(reading)})"
+    if is_demo:
+        return f"{variant.name} ({zoo.DEMO_WHAT})"
+    name = "the demo's network, with other weights" if variant.name == zoo.DEMO else variant.name
+    if reading.features_only:
+        return f"{name}, the convolutions only"
+    return name if reading.fits else f"most like {name} ({model.differences(reading)})"
 
 
 def _notes(
@@ -148,7 +152,7 @@ def _data(
         "wrapper": list(found.wrapper),
         "variant": variant.name if variant else None,
         "dialect": reading.dialect.name if reading else None,
-        "classes": None if reading is None or reading.features_only else reading.architecture.num_classes,
+        "classes": reading.num_classes if reading else None,
         "features_only": bool(reading and reading.features_only),
         "fits": bool(reading and reading.fits),
         "labels": list(names) if names else None,
@@ -219,12 +223,15 @@ def statistics(tensor: Tensor) -> tuple[float, float, float, float, int, int]:
     """Minimum, maximum, mean and standard deviation of the finite values; numbers of NaN and of infinite values."""
     import numpy as np
 
-    values = tensor.float32() if prod(tensor.shape) else np.zeros(0, np.float32)
+    # Not every number of a double fits into float32.
+    numbers = tensor.numpy if tensor.dtype == "float64" else tensor.float32
+    values = numbers() if prod(tensor.shape) else np.zeros(0, np.float32)
     nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
     finite = values[np.isfinite(values)] if nan or infinite else values
     if not finite.size:
         none = float("nan")
         return none, none, none, none, nan, infinite
-    # Sums in double precision: half a GB of fp32 would drift.
-    mean, spread = float(finite.mean(dtype=np.float64)), float(finite.std(dtype=np.float64))
+    # Sums in double precision: half a GB of fp32 would drift.  Squares of the largest doubles overflow all the same.
+    with np.errstate(over="ignore"):
+        mean, spread = float(finite.mean(dtype=np.float64)), float(finite.std(dtype=np.float64))
     return float(finite.min()), float(finite.max()), mean, spread, nan, infinite

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vggcli.errors import OutputError
 from vggcli.text import escape, printable
 
 Cell = str | int | float
@@ -38,42 +39,60 @@ def show(listing: Listing, format: str) -> None:
 
     Args:
         format: "table", "tsv", "json", or "auto" for a table on a terminal and tsv elsewhere.
+
+    Raises:
+        BrokenPipeError: nobody reads any more; OutputError: standard output is closed or full.
     """
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
     if format == "auto":
-        format = "table" if sys.stdout.isatty() else "tsv"
+        format = "table" if on_terminal else "tsv"
     if format == "table":
-        _table(listing)
+        write(_table(listing, on_terminal))
     elif format == "tsv":
         rows = listing.rows if listing.plain is None else listing.plain
-        _write("".join("\t".join(escape(str(cell)) for cell in row) + "\n" for row in rows))
+        write("".join("\t".join(escape(str(cell)) for cell in row) + "\n" for row in rows))
     else:
-        _write(json.dumps(listing.data, indent=2, allow_nan=False) + "\n")
+        write(json.dumps(listing.data, indent=2, allow_nan=False) + "\n")
 
 
-def _write(text: str) -> None:
-    # Bytes, so that the locale has no say in what a program reads.
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
-    sys.stdout.buffer.flush()
+def write(text: str) -> None:
+    """Print on standard output as UTF-8, whatever the locale; what `os.fsdecode` made of other bytes is those bytes.
+
+    Raises:
+        BrokenPipeError: nobody reads any more; OutputError: standard output is closed or full.
+    """
+    from vggcli.sinks.stream import open_stdout
+
+    try:
+        open_stdout().write(text.encode("utf-8", "surrogateescape"))
+    except OutputError as error:
+        # Its advice names -o and --resume, which commands that list do not have.
+        raise OutputError(error.what, error.where, error.why) from error
 
 
-def _table(listing: Listing) -> None:
+def _table(listing: Listing, on_terminal: bool) -> str:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, markup=False)
-    for name, value in listing.facts.items():
-        console.print(Text.assemble((f"{name:<12}", "bold"), printable(value)), soft_wrap=True)
+    from vggcli.sinks.table import table_width
+
+    console = Console(highlight=False, markup=False, width=table_width(on_terminal))
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=listing.totals is not None)
     numeric = [all(isinstance(row[i], int | float) for row in listing.rows) for i in range(len(listing.columns))]
     footers = [_cell(cell) for cell in listing.totals] if listing.totals else [""] * len(listing.columns)
     for name, is_number, footer in zip(listing.columns, numeric, footers, strict=True):
         justify = "right" if is_number else "left"
-        table.add_column(name, footer=footer, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        # Half a number is another number: on a narrow terminal the texts fold.
+        table.add_column(name, footer=footer, justify=justify, overflow="fold", no_wrap=is_number)  # type: ignore[arg-type]
     for row in listing.rows:
         table.add_row(*[Text(_cell(cell)) for cell in row])
-    console.print(table)
+    with console.capture() as captured:
+        for name, value in listing.facts.items():
+            console.print(Text.assemble((f"{name:<12}", "bold"), printable(value)), soft_wrap=True)
+        console.print(table)
+    # Rich pads every line to the width of the table, which a terminal does not show and a diff does.
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def _cell(value: Cell) -> str:

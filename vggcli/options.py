@@ -55,10 +55,17 @@ class ListingFormat(str, Enum):
     json = "json"
 
 
+def variant_names(incomplete: str) -> list[str]:
+    """Shell completion: the variants whose names begin so."""
+    from vggcli.zoo import VARIANTS
+
+    return [name for name in VARIANTS if name.startswith(incomplete)]
+
+
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[INPUTS]...", help="Images and folders; - is one image on standard input.", show_default=False
+        metavar="INPUTS", help="Images and folders; - is one image on standard input.", show_default=False
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Descend into subfolders.", rich_help_panel=INPUT)]
@@ -101,6 +108,7 @@ Arch = Annotated[
         "-a",
         metavar="NAME",
         help="The variant, e.g. vgg16_bn.  [default: what the weights say, else vgg16_bn]",
+        autocompletion=variant_names,
         rich_help_panel=MODEL,
         show_default=False,
     ),

@@ -44,7 +44,9 @@ def rows(architecture: Architecture, input_size: int = 224) -> list[Row]:
     smallest = 1 << len(architecture.stages)
     if input_size < smallest:
         why = f"five poolings need at least {smallest}" if smallest == 32 else f"the poolings need at least {smallest}"
-        raise UsageError("cannot take an input of", f"{input_size}x{input_size}", why, f"Use --input-size {smallest}")
+        raise UsageError(
+            "cannot take an input of", f"{input_size}x{input_size}", why, f"Use --input-size {smallest} or more"
+        )
     shape: Shape = (3, input_size, input_size)
     found = []
     for layer in architecture.layers():
@@ -93,7 +95,11 @@ def summarise(name: str, num_classes: int | None = None, input_size: int | None 
     architecture, variant, facts = _find(name)
     if num_classes is not None:
         architecture = architecture.with_classes(num_classes)
-    size = input_size or (224 if architecture.adaptive else architecture.native_size)
+    native = 224 if architecture.adaptive else architecture.native_size
+    size = input_size or native
+    if size != native and not architecture.adaptive:
+        why = f"without an adaptive pool its classifier takes {native}x{native} only"
+        raise UsageError("cannot take an input of", f"{size}x{size}", why, "Leave --input-size out")
     table = rows(architecture, size)
     parameters, macs = sum(row.parameters for row in table), sum(row.macs for row in table)
     facts = {"network": variant, **facts, "input": f"3x{size}x{size}", "classes": str(architecture.num_classes)}
@@ -118,7 +124,8 @@ def summarise(name: str, num_classes: int | None = None, input_size: int | None 
 
 def _find(name: str) -> tuple[Architecture, str, dict[str, str]]:
     path = DEMO_FILE if name == zoo.DEMO else Path(name)
-    if name != zoo.DEMO and not path.exists() and (path.suffix not in (".pth", ".pt", ".bin", ".safetensors")):
+    # A folder may well be called vgg16; what has a folder or an ending in its name is no variant.
+    if name != zoo.DEMO and not path.is_file() and path.name == name and not path.suffix:
         row = zoo.variant(name)
         return row.architecture, row.name, {}
     model = open_model(path, what="cannot summarise")
