@@ -94,7 +94,6 @@ class ImageLoader:
 
     def __init__(self, decoding: Decoding) -> None:
         self.decoding = decoding
-        self._gate = _Gate()
         # Pillow refuses above twice this figure and warns above it; the warning says nothing that we need.
         Image.MAX_IMAGE_PIXELS = max(1, (decoding.max_pixels + 1) // 2)
         warnings.filterwarnings("ignore", module=r"PIL\..*")
@@ -139,14 +138,14 @@ class ImageLoader:
 
     def _decode(self, stream: IO[bytes], path: str) -> tuple[NDArray[np.uint8], bool]:
         try:
-            with self._gate.shared():
+            with _GATE.shared():
                 return self._pixels(stream, path), False
         except InputError as error:
             if error.kind != "truncated" or not self.decoding.allow_truncated:
                 raise
         stream.seek(0)
         # The switch is global in Pillow: nobody else may decode while it is on.
-        with self._gate.alone():
+        with _GATE.alone():
             ImageFile.LOAD_TRUNCATED_IMAGES = True
             try:
                 return self._pixels(stream, path), True
@@ -260,6 +259,9 @@ class _Gate:
         with self._changed:
             self._changed.wait_for(lambda: self._inside == 0)
             yield
+
+
+_GATE = _Gate()  # one for all loaders: what it guards is Pillow's and global
 
 
 def _from_os(error: OSError, item: Input) -> InputError:
