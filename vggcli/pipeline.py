@@ -24,7 +24,7 @@ from vggcli.inputs import Input
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LINGER_SECONDS = 0.02  # how long an idle engine waits for a fuller batch
+LINGER_SECONDS = 0.1  # how long an idle engine waits for a full batch: small ones cost more time an image
 DECODE_TIMEOUT_SECONDS = 60.0  # the largest image that is let through takes about 5
 _TICK_SECONDS = 0.5  # how often a waiting thread looks for stuck decoders and interruptions
 _MAX_WAITING_RESULTS = 1024
@@ -209,33 +209,43 @@ class Pipeline:
                 self._changed.wait(_TICK_SECONDS)
 
     def _take(self, size: int, idle: bool) -> list[_Job] | None:
-        """The next jobs in order, decoded, with up to `size` images.
+        """The next jobs in order, decoded, with `size` images, or fewer when the engine would wait too long for more.
+
+        Args:
+            size: images that make a full batch.
+            idle: whether the engine has nothing to do.
 
         Returns:
-            An empty list when none is ready and the engine has other work; None after the last one.
+            An empty list when there is no full batch and the engine has other work; None after the last one.
         """
-        taken: list[_Job] = []
-        images = 0
-        deadline: float | None = None
+        deadline = float("inf")
         with self._changed:
-            while images < size and not self._stopped:
-                while self._jobs and self._jobs[0].done and images < size:
-                    job = self._jobs.popleft()
-                    images += job.image is not None
-                    taken.append(job)
-                self._changed.notify_all()
-                if images == size or (self._exhausted and not self._jobs):
+            while not self._stopped:
+                ready, images = self._ready(size)
+                if images == size or (self._exhausted and ready == len(self._jobs)):
                     break
                 if not idle:
+                    return []
+                now = time.monotonic()
+                deadline = min(deadline, now + LINGER_SECONDS) if ready else deadline
+                if now >= deadline:
                     break
-                if taken and deadline is None:
-                    deadline = time.monotonic() + LINGER_SECONDS
-                if deadline is not None and time.monotonic() >= deadline:
-                    break
-                self._changed.wait(LINGER_SECONDS if taken else _TICK_SECONDS)
+                self._changed.wait(LINGER_SECONDS if ready else _TICK_SECONDS)
                 self._give_up_stuck()
-            over = self._stopped or (self._exhausted and not self._jobs)
-        return None if over and not taken else taken
+            if self._stopped:
+                return None
+            taken = [self._jobs.popleft() for _ in range(ready)]
+            self._changed.notify_all()
+        return taken or None
+
+    def _ready(self, size: int) -> tuple[int, int]:
+        """How many jobs at the front are done, counted up to `size` images; and how many images they have."""
+        jobs = images = 0
+        for job in self._jobs:
+            if not job.done or images == size:
+                break
+            jobs, images = jobs + 1, images + (job.image is not None)
+        return jobs, images
 
     def _give_up_stuck(self) -> None:
         """Turn the oldest job into a failure when its decoder hangs, and put another thread in the decoder's place."""
