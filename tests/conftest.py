@@ -76,11 +76,10 @@ def vgg() -> Vgg:
 def narrow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small checkpoint of random weights: the demo's network in torchvision's layout, ten classes without names."""
     import networks
-    import safetensors.torch
+    import torch
 
-    path = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
-    state = networks.randomised(networks.Torchvision(widths=networks.NARROW)).state_dict()
-    safetensors.torch.save_file(state, path)
+    path = tmp_path_factory.mktemp("weights") / "narrow.pth"
+    torch.save(networks.randomised(networks.Torchvision(widths=networks.NARROW)).state_dict(), path)
     return path
 
 

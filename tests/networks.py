@@ -6,6 +6,7 @@ Written from their descriptions and without any of vgg's own code, so that they 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -199,14 +200,15 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
 
 
+def shapes_of(kind: type[nn.Module], *arguments: Any, **options: Any) -> dict[str, tuple[int, ...]]:
+    """The same of a network that takes no memory."""
+    with torch.device("meta"):
+        return shapes(kind(*arguments, **options))
+
+
 def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Every key with a prefix."""
     return {prefix + key: tensor for key, tensor in state.items()}
-
-
-def without(state: dict[str, Tensor], *ends: str) -> dict[str, Tensor]:
-    """The state_dict less the keys with these endings."""
-    return {key: tensor for key, tensor in state.items() if not key.endswith(tuple(ends))}
 
 
 def logits_of(network: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ import torch
 from checkpoint_examples import save
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import NARROW, STAGES, Cifar, Sequential, Staged, Timm, Torchvision, prefixed, randomised
+from networks import NARROW, STAGES, Cifar, Sequential, Staged, Timm, Torchvision, prefixed, randomised, shapes_of
 from torch import Tensor, nn
 
 from vggcli import dialects, model, zoo
@@ -40,12 +40,6 @@ def read(shapes: dict[str, tuple[int, ...]]) -> dialects.Reading:
 def variant_of(reading: dialects.Reading) -> str | None:
     row = zoo.of_architecture(reading.architecture)
     return row.name if row else None
-
-
-def shapes_of(kind: type[nn.Module], *arguments: Any, **options: Any) -> dict[str, tuple[int, ...]]:
-    """Key to shape of a network that takes no memory."""
-    with torch.device("meta"):
-        return networks.shapes(kind(*arguments, **options))
 
 
 def logits(opened: Model, engine: str, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:

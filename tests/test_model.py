@@ -13,7 +13,7 @@ import pytest
 import torch
 from checkpoint_examples import save
 from conftest import Vgg
-from networks import NARROW, STAGES, Staged, Timm, Torchvision, hollow, randomised, shapes
+from networks import NARROW, STAGES, Staged, Timm, Torchvision, hollow, randomised, shapes_of
 from torch import nn
 
 from vggcli import zoo
@@ -26,9 +26,7 @@ OFFLINE = FetchOptions(offline=True, progress=False)
 
 def hollow_file(path: Path, kind: type[nn.Module] = Torchvision, name: str = "vgg16", **options: object) -> Path:
     """A variant at full size in a few kilobytes."""
-    with torch.device("meta"):
-        network = kind(STAGES[name], **options)
-    return save(hollow(shapes(network)), path, "zip")
+    return save(hollow(shapes_of(kind, STAGES[name], **options)), path, "zip")
 
 
 # Where weights come from

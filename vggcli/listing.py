@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,9 @@ def _table(listing: Listing, on_terminal: bool) -> str:
 
     from vggcli.sinks.table import table_width
 
-    console = Console(highlight=False, markup=False, width=table_width(on_terminal))
+    # Into a text first, so that a full disk or a closed pipe is met in one place, `write`.
+    text, width = io.StringIO(), table_width(on_terminal)
+    console = Console(file=text, force_terminal=on_terminal, highlight=False, markup=False, width=width)
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=listing.totals is not None)
     numeric = [all(isinstance(row[i], int | float) for row in listing.rows) for i in range(len(listing.columns))]
     footers = [_cell(cell) for cell in listing.totals] if listing.totals else [""] * len(listing.columns)
@@ -87,12 +90,11 @@ def _table(listing: Listing, on_terminal: bool) -> str:
         table.add_column(name, footer=footer, justify=justify, overflow="fold", no_wrap=is_number)  # type: ignore[arg-type]
     for row in listing.rows:
         table.add_row(*[Text(_cell(cell)) for cell in row])
-    with console.capture() as captured:
-        for name, value in listing.facts.items():
-            console.print(Text.assemble((f"{name:<12}", "bold"), printable(value)), soft_wrap=True)
-        console.print(table)
+    for name, value in listing.facts.items():
+        console.print(Text.assemble((f"{name:<12}", "bold"), printable(value)), soft_wrap=True)
+    console.print(table)
     # Rich pads every line to the width of the table, which a terminal does not show and a diff does.
-    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def _cell(value: Cell) -> str:
