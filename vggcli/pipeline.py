@@ -222,7 +222,8 @@ class Pipeline:
         with self._changed:
             while not self._stopped:
                 ready, images = self._ready(size)
-                if images == size or (self._exhausted and ready == len(self._jobs)):
+                # A window full of failures is never a batch.
+                if images == size or ready >= self._window or (self._exhausted and ready == len(self._jobs)):
                     break
                 if not idle:
                     return []
