@@ -163,7 +163,7 @@ WRAPPERS: dict[str, Callable[[State], object]] = {
     "model of _orig_mod.module.": lambda state: {"model": prefixed(state, "_orig_mod.module.")},
     "model in state_dict": lambda state: {"state_dict": {"model": prefixed(state, "module.")}},
     "state_dict in ema": lambda state: {"ema": {"state_dict": state, "decay": 0.99}},
-    "numbers beside it": lambda state: {"state_dict": state, "epoch": torch.tensor(3), "best": torch.tensor(0.5)},
+    "numbers beside it": lambda state: {f"n{n}": torch.tensor(n) for n in range(9)} | {"weights": state},
 }
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "torchvision": lambda: Torchvision(widths=NARROW),
@@ -406,6 +406,20 @@ def test_two_networks_in_one_dict_are_not_mixed() -> None:
 
     assert set(reading.sources.values()) == set(shapes)
     assert len(reading.unexpected) == len(shapes)
+
+
+def test_a_prefix_that_not_every_key_has_is_part_of_the_names() -> None:
+    shapes = {f"model.{key}": shape for key, shape in shapes_of(Torchvision, widths=NARROW).items()}
+
+    assert read(shapes).fits
+    assert dialects.read(shapes | {"criterion.weight": (10,)}, KNOWN) is None
+
+
+def test_a_network_of_more_stages_than_any_variant_is_read_too() -> None:
+    for kind in (Torchvision, Sequential):
+        reading = read(shapes_of(kind, (1,) * 11, (2,) * 11))
+        assert reading.fits
+        assert reading.architecture.stages == ((2,),) * 11
 
 
 def test_another_network_of_the_same_kind_is_read_as_what_it_is() -> None:

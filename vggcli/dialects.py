@@ -18,7 +18,7 @@ OPTIONAL = ".num_batches_tracked"  # a counter of training; files of 2017 lack i
 
 _WRAPPED = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod)\.")
 _OUTER = re.compile(r"^(?:model|net|network|backbone|vgg|encoder|ema|student|teacher)\.")
-_NAME = re.compile(r"(?:conv|bn|fc)(\d)(?:-(\d+))?$")
+_NAME = re.compile(r"(?:conv|bn|fc)(\d+)(?:-(\d+))?")  # of every layer with tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,8 @@ def _renamer(dialect: Dialect, architecture: Architecture, tensors: Mapping[str,
     step = 3 if architecture.batch_norm else 2
 
     def rename(layer: Layer) -> str:
-        match = _NAME.match(layer.name)
-        if match is None:
-            return layer.key
+        match = _NAME.fullmatch(layer.name)
+        assert match is not None
         number, position = match.groups()
         if isinstance(layer, Linear):
             return linears[int(number) - 6] if linears else layer.key.replace("classifier", dialect.classifier)

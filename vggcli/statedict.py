@@ -29,9 +29,11 @@ class StateDict:
 
 def find(checkpoint: Checkpoint) -> StateDict | None:
     """The weights among all that a checkpoint holds; None when it holds no dict of named tensors."""
-    found = sorted(_candidates(checkpoint.root, ()), key=_preference)
+    found = list(_candidates(checkpoint.root, ()))
     if not found:
         return None
+    largest = max(len(tensors) for _, tensors in found)
+    found.sort(key=lambda candidate: _preference(*candidate, largest))
     path, tensors = found[0]
     named = tuple(other for other, _ in found[1:] if other and other[-1] in WRAPPERS)
     return StateDict(tensors, path, named)
@@ -48,8 +50,9 @@ def _candidates(node: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str
             yield from _candidates(value, (*path, key))
 
 
-def _preference(candidate: tuple[tuple[str, ...], dict[str, Tensor]]) -> tuple[int, int]:
-    """Customary names before others, then the one with most tensors."""
-    path, tensors = candidate
+def _preference(path: tuple[str, ...], tensors: dict[str, Tensor], largest: int) -> tuple[int, int]:
+    """The file itself before customary names, unless it has only a few tensors beside them; then the larger."""
+    if not path and 2 * len(tensors) > largest:
+        return 0, 0
     rank = WRAPPERS.index(path[-1]) if path and path[-1] in WRAPPERS else len(WRAPPERS)
-    return (0 if not path and len(tensors) > 2 else rank + 1, -len(tensors))
+    return rank + 1, -len(tensors)
