@@ -33,7 +33,7 @@ def find(checkpoint: Checkpoint) -> StateDict | None:
     if not found:
         return None
     largest = max(len(tensors) for _, tensors in found)
-    found.sort(key=lambda candidate: _preference(*candidate, largest))
+    found.sort(key=lambda candidate: _preference(candidate[0], candidate[1], largest))
     path, tensors = found[0]
     named = tuple(other for other, _ in found[1:] if other and other[-1] in WRAPPERS)
     return StateDict(tensors, path, named)
