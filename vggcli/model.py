@@ -58,6 +58,33 @@ class Model:
         array: NDArray[np.float32] = self._tensors[self.reading.sources[key]].float32().reshape(shape)
         return array
 
+    def check_numbers(self) -> None:
+        """Refuse weights with NaN or infinite values: an engine may turn them into finite, wrong probabilities.
+
+        Reads every weight once, about 0.1 s for half a GB in the page cache.
+
+        Raises:
+            MismatchError: names the tensors.
+        """
+        import numpy as np
+
+        unsound = []
+        for key, source in self.reading.sources.items():
+            array = self.array(key)
+            # One pass without a temporary array; only a sum that is not finite is worth a closer look.
+            with np.errstate(over="ignore", invalid="ignore"):
+                is_sound = np.isfinite(array.sum())
+            if not is_sound and not np.isfinite(array).all():
+                unsound.append(source)
+        if unsound:
+            more = f" and {len(unsound) - _SHOWN} more" if len(unsound) > _SHOWN else ""
+            raise MismatchError(
+                "cannot classify with",
+                str(self.path),
+                f"NaN or infinite values in {', '.join(unsound[:_SHOWN])}{more}",
+                "Its training diverged or the file is damaged; `vgg inspect --stats` lists every tensor",
+            )
+
     def forget_pages(self) -> None:
         """Let the memory of the mapped file go, for an engine that has made its own copy of the weights."""
         self._checkpoint.forget_pages()

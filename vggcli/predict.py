@@ -137,6 +137,7 @@ class _Session:
 
     def _run(self) -> None:
         request = self._request
+        self._model.check_numbers()  # while the other threads compile the model and decode the first images
         engine = self._pipeline.wait_for_engine()
         if engine is None:
             raise _InterruptedError

@@ -142,7 +142,8 @@ class Tensor:
         array = self.numpy()
         if self.dtype == "bfloat16":  # the upper half of a float32
             array = np.left_shift(array, 16, dtype=np.uint32, order="C").view(np.float32)
-        return np.ascontiguousarray(array, np.float32).reshape(self.shape)
+        with np.errstate(over="ignore"):  # doubles beyond float32 become infinite, as in torch
+            return np.ascontiguousarray(array, np.float32).reshape(self.shape)
 
 
 def make_tensor(storage: Storage, dtype: str, offset: object, shape: object, stride: object) -> Tensor:
