@@ -64,9 +64,7 @@ def variant_names(incomplete: str) -> list[str]:
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="INPUTS", help="Images and folders; - is one image on standard input.", show_default=False
-    ),
+    typer.Argument(metavar="INPUTS", help="Images and folders; - is one image on standard input.", show_default=False),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Descend into subfolders.", rich_help_panel=INPUT)]
 FilesFrom = Annotated[

@@ -144,9 +144,24 @@ def _graph(model: Model) -> Any:
     flat = False
     for step in folding.steps(model):
         if isinstance(step.layer, Linear) and not flat:
-            node, flat = op.reshape(node, op.constant(np.array([0, -1])), special_zero=True), True
+            node, flat = _filled_up(op.reshape(node, op.constant(np.array([0, -1])), special_zero=True)), True
         node = _node(step, node)
+    # The rows that were filled up are no images.
+    count = op.gather(op.shape_of(images), op.constant(np.array([0])), op.constant(np.array(0)))
+    first, step = op.constant(np.array([0])), op.constant(np.array([1]))
+    node = op.slice(node, first, count, step, op.constant(np.array([0])))
     return Graph([op.result(node)], [images], model.variant)
+
+
+def _filled_up(node: Any) -> Any:
+    """(N, features) to (N rounded up to a multiple of `folding.ROWS`, features), with zeros."""
+    import numpy as np
+    from openvino import opset13 as op
+
+    count = op.gather(op.shape_of(node), op.constant(np.array([0])), op.constant(np.array(0)))
+    missing = op.floor_mod(op.negative(count), op.constant(np.array([folding.ROWS])))
+    end = op.concat([missing, op.constant(np.array([0]))], 0)
+    return op.pad(node, op.constant(np.array([0, 0])), end, "constant")
 
 
 def _node(step: folding.Step, node: Any) -> Any:

@@ -132,7 +132,7 @@ class Replica:
         x = images.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std).to(self._dtype)
         for operation in self._steps:
             x = operation(x)
-        return x.float()
+        return x[: len(images)].float()
 
     def _operation(self, step: folding.Step) -> Callable[[torch.Tensor], torch.Tensor]:
         import torch
@@ -149,7 +149,8 @@ class Replica:
             kernel = self._tensor(step.scaled_weight()).contiguous(memory_format=torch.channels_last)
             after = functional.relu_ if step.relu else _identity
             return lambda x: after(functional.conv2d(x, kernel, bias, padding=1))
-        return self._linear(step, bias)
+        linear = self._linear(step, bias)
+        return linear if step.layer.name != "fc6" else lambda x: linear(_filled_up(x.flatten(1)))
 
     def _linear(self, step: folding.Step, bias: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         from torch.nn import functional
@@ -180,6 +181,13 @@ class Replica:
                 raise MemoryError(devices.first_line(error)) from error
             why = devices.first_line(error)
             raise DeviceError("cannot go on with", str(self.device), why, "Run again, or with --device cpu") from error
+
+
+def _filled_up(x: torch.Tensor) -> torch.Tensor:
+    """(N, features) to (N rounded up to a multiple of `folding.ROWS`, features), with zeros."""
+    from torch.nn import functional
+
+    return functional.pad(x, (0, 0, 0, -len(x) % folding.ROWS))
 
 
 def _identity(x: torch.Tensor) -> torch.Tensor:
