@@ -4,7 +4,8 @@
 
 Needs the extra `demo` (scikit-learn, which brings the data with it: nothing is downloaded).  Takes about seven
 minutes of one CPU core.  Everything random is seeded, so the same torch on the same machine makes the same weights
-to the bit; elsewhere sums are rounded in another order, and the held-out accuracy moves by up to one percentage point.
+to the bit.  Elsewhere sums are rounded in another order, and the held-out accuracy moves by about half a percentage
+point: measured 98.1 % with AVX-512, the weights that ship, and 98.6 % with AVX2.
 """
 
 from __future__ import annotations
