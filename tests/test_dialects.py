@@ -24,7 +24,7 @@ from vggcli import dialects, model, zoo
 from vggcli.engines.openvino import OpenVINOEngine
 from vggcli.engines.torch import TorchEngine
 from vggcli.model import Model, open_model
-from vggcli.predict import best
+from vggcli.ranking import best
 
 ENGINES = {"torch": (TorchEngine, 1e-5), "openvino": (OpenVINOEngine, 1e-4)}  # and how far they may be from the network
 KNOWN = [row.architecture for row in zoo.VARIANTS.values()]

@@ -367,7 +367,7 @@ def test_standard_input_takes_the_time_that_its_writer_takes() -> None:
 def test_a_stopped_process_is_no_stuck_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    watch, job = module._Watch(60), module._Job(Input("a"))
+    watch, job = module._Watch(60), module.Job(Input("a"))
     assert not watch.is_stuck(job)
     clock[0] = 3600.0  # Ctrl-Z, and an hour later fg
     assert not watch.is_stuck(job)
@@ -376,7 +376,7 @@ def test_a_stopped_process_is_no_stuck_decoder(monkeypatch: pytest.MonkeyPatch) 
         assert not watch.is_stuck(job)
     clock[0] += 1
     assert watch.is_stuck(job)
-    assert not watch.is_stuck(module._Job(Input("b")))
+    assert not watch.is_stuck(module.Job(Input("b")))
 
 
 # Stopping

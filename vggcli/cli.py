@@ -107,8 +107,8 @@ def predict(
     device or engine; 130, 143 interrupted.
     """
     from vggcli.images import Decoding
-    from vggcli.predict import Request
     from vggcli.predict import predict as run
+    from vggcli.session import Request
 
     decoding = Decoding(
         crop=resize is options.ResizeName.crop,

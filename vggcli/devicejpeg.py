@@ -7,6 +7,7 @@ files) goes the exact way on the host.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from vggcli import signatures
 from vggcli.images import Decoding, ImageLoader
 from vggcli.notes import note
 
@@ -32,6 +34,10 @@ _TURNS = {
     7: (3, True),
     8: (1, False),
 }
+
+# torchvision names its source files in its messages, "cuda" among their folders.
+_SOURCE = re.compile(r"\w+, [^,]*\.(?:cpp|cu|h):\d+, ")
+_OF_THE_DEVICE = ("cuda", "initialize nvjpeg", "failed to create", "nvjpeg is not", "compiled with")
 
 
 class DeviceImageLoader(ImageLoader):
@@ -66,15 +72,18 @@ class DeviceImageLoader(ImageLoader):
         position = stream.tell()
         stream.seek(0)
         data = stream.read()
+        is_cut = signatures.ends_early(stream)
         stream.seek(position)
+        if is_cut:
+            return picture  # the device may fill up what is missing and say nothing
         try:
             return self._pixels_of(self._decoded(data), self._orientation(picture), size)
         except ImportError as error:
             self._give_up(f"torchvision cannot be imported ({error})")
         except (RuntimeError, AssertionError) as error:
             # A broken file is the host decoder's to judge; a device that cannot decode fails for every file alike.
-            why = str(error).strip().partition("\n")[0]
-            if any(word in why.lower() for word in ("cuda", "nvjpeg is not", "compiled with")):
+            why = _SOURCE.sub("", str(error).strip().partition("\n")[0])
+            if any(words in why.lower() for words in _OF_THE_DEVICE):
                 self._give_up(why)
         return picture
 

@@ -10,7 +10,6 @@ import io
 import os
 import stat
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vggcli import pixels, signatures
 from vggcli.errors import InputError
+from vggcli.gate import Gate
 from vggcli.inputs import STDIN, Input
 from vggcli.zoo import Preprocessing
 
@@ -236,32 +236,7 @@ class _TooThinError(Image.DecompressionBombError):
     """A strip so thin that enlarging its shorter side would fill the memory."""
 
 
-class _Gate:
-    """Many inside together, or one alone."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        with self._changed:
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._inside == 0)
-            yield
-
-
-_GATE = _Gate()  # one for all loaders: what it guards is Pillow's and global
+_GATE = Gate()  # one for all loaders: what it guards is Pillow's and global
 
 
 def _from_os(error: OSError, item: Input) -> InputError:

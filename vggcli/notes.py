@@ -13,6 +13,11 @@ def is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def stdout_is_terminal() -> bool:
+    """Whether standard output is a terminal; it may be closed."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def note(text: str) -> None:
     """One line, `vgg: ...`; whatever stands in file names and foreign messages cannot drive the terminal."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody listens on standard error

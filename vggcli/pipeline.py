@@ -12,13 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vggcli.engines import Engine
-from vggcli.errors import DeviceError, InputError
+from vggcli.errors import InputError
+from vggcli.inference import Inference, Job, Result
 from vggcli.inputs import Input
 
 if TYPE_CHECKING:
@@ -35,27 +35,6 @@ class Loader(Protocol):
     """Decodes one input to (size, size, 3) uint8 and tells whether its data ended early, or raises InputError."""
 
     def load(self, item: Input) -> tuple[NDArray[np.uint8], bool]: ...
-
-
-@dataclass(slots=True)
-class Result:
-    """What became of one input: logits (num_classes,) float32, or an error."""
-
-    item: Input
-    logits: NDArray[np.float32] | None = None
-    error: InputError | None = None
-    truncated: bool = False
-
-
-class _Job:
-    """One input on its way through the decoders."""
-
-    __slots__ = ("done", "image", "result")
-
-    def __init__(self, item: Input) -> None:
-        self.result = Result(item)
-        self.image: NDArray[np.uint8] | None = None
-        self.done = False
 
 
 class Pipeline:
@@ -84,7 +63,7 @@ class Pipeline:
         self._batch_size = batch_size
         self._changed = threading.Condition()  # guards everything below
         self._pulling = threading.Lock()
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._results: deque[Result] = deque()
         self._window = _SLACK_BATCHES * (batch_size or 8) + workers
         self._exhausted = self._stopped = self._finished = False
@@ -163,7 +142,7 @@ class Pipeline:
                 job.image, job.result.truncated, job.result.error, job.done = image, truncated, failure, True
                 self._changed.notify_all()
 
-    def _next_job(self) -> _Job | None:
+    def _next_job(self) -> Job | None:
         with self._changed:
             while len(self._jobs) >= self._window and not self._stopped:
                 self._changed.wait(_TICK_SECONDS)
@@ -179,7 +158,7 @@ class Pipeline:
                     self._exhausted = True
                     self._changed.notify_all()
                     return None
-                job = _Job(item)
+                job = Job(item)
                 self._jobs.append(job)
                 return job
 
@@ -208,7 +187,7 @@ class Pipeline:
             while len(self._results) > _MAX_WAITING_RESULTS and not self._stopped:
                 self._changed.wait(_TICK_SECONDS)
 
-    def _take(self, size: int, idle: bool) -> list[_Job] | None:
+    def _take(self, size: int, idle: bool) -> list[Job] | None:
         """The next jobs in order, decoded, with `size` images, or fewer when the engine would wait too long for more.
 
         Args:
@@ -265,10 +244,10 @@ class _Watch:
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        self._job: _Job | None = None
+        self._job: Job | None = None
         self._waited = self._seen = 0.0
 
-    def is_stuck(self, job: _Job) -> bool:
+    def is_stuck(self, job: Job) -> bool:
         now = time.monotonic()
         if job is self._job:
             # At most a few ticks count at once: a process that was stopped (Ctrl-Z) is not a stuck decoder.
@@ -277,71 +256,3 @@ class _Watch:
             self._job, self._waited = job, 0.0
         self._seen = now
         return self._waited >= self.timeout
-
-
-class Inference:
-    """Batches through an engine, several in flight, smaller when memory runs out."""
-
-    def __init__(self, engine: Engine, size: int) -> None:
-        self._engine, self._size = engine, size
-        self._flying: deque[tuple[list[_Job], NDArray[np.uint8], Callable[[], NDArray[np.float32]] | None]] = deque()
-
-    def run(self, take: Callable[[int, bool], list[_Job] | None], give: Callable[[list[Result]], None]) -> None:
-        """Until `take` ends: start batches, hand finished ones to `give`, in order."""
-        size = 1  # one image first: the first answer is worth more than a full batch
-        while True:
-            jobs = take(size, not self._flying)
-            if jobs:
-                self._start(jobs)
-                size = self._size
-            if self._flying and (not jobs or len(self._flying) >= self._engine.depth):
-                give(self._finish())
-                size = min(size, self._size)
-            if jobs is None and not self._flying:
-                return
-
-    def _start(self, jobs: list[_Job]) -> None:
-        images = [job.image for job in jobs if job.image is not None]
-        for job in jobs:
-            job.image = None
-        if not images:
-            self._flying.append((jobs, np.empty((0,), np.uint8), None))
-            return
-        batch = np.stack(images)
-        try:
-            self._flying.append((jobs, batch, self._engine.start(batch)))
-        except MemoryError:
-            self._flying.append((jobs, batch, lambda: self._halved(batch)))
-
-    def _finish(self) -> list[Result]:
-        jobs, batch, pending = self._flying.popleft()
-        if pending is not None:
-            try:
-                logits = pending()
-            except MemoryError:
-                logits = self._halved(batch)
-            rows = iter(logits)
-            for job in jobs:
-                if job.result.error is None:
-                    job.result.logits = next(rows)
-        return [job.result for job in jobs]
-
-    def _halved(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The batch in halves, and batches of that size from now on."""
-        size = len(batch) // 2
-        if size == 0:
-            raise DeviceError(
-                "cannot classify on",
-                self._engine.device,
-                "there is not enough memory for a single image",
-                "Close other programs that use the device, or run with --device cpu",
-            )
-        self._size = min(self._size, size)
-        logits = []
-        for start in range(0, len(batch), size):
-            part = batch[start : start + size]
-            try:
-                logits.append(self._engine.start(part)())
-            except MemoryError:
-                logits.append(self._halved(part))
-        return np.concatenate(logits)

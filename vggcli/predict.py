@@ -2,68 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from time import monotonic
-from types import FrameType
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from vggcli import __version__, inputs, labels, memory, store, zoo
-from vggcli.engines import Engine, choice
-from vggcli.engines.devices import cores, may_have_accelerator
-from vggcli.errors import StoppedError
-from vggcli.images import Decoding, ImageLoader
+from vggcli import inputs, zoo
+from vggcli.engines import choice
 from vggcli.model import DEMO_FILE, Model, locate, open_model
-from vggcli.notes import is_terminal, note
-from vggcli.pipeline import Pipeline, Result
-from vggcli.progress import Progress
-from vggcli.records import Failure, Prediction, Record, Settings
-from vggcli.resume import Run, open_run
+from vggcli.notes import note, stdout_is_terminal
+from vggcli.session import Request, Session
 from vggcli.sinks import choose_format
 from vggcli.sinks.stream import check_file
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-# After an interruption the batch on the engine may finish within the first time, and its rows be written within the
-# second, after which the process ends wherever it is: the promise is two seconds in all.
-_FINISH_SECONDS, _LEAVE_SECONDS = 1.5, 1.9
-_TICK_SECONDS = 0.5  # how often a waiting thread looks for interruptions
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `vgg predict` was asked to do; the fields are the options of the same names."""
-
-    inputs: tuple[str, ...] = ()
-    recursive: bool = False
-    files_from: str | None = None
-    null: bool = False
-    arch: str | None = None
-    weights: str | None = None
-    labels: str | None = None
-    top_k: int = 5
-    device: str = "auto"
-    engine: str = "auto"
-    precision: str = "auto"
-    decoding: Decoding = field(default_factory=Decoding)
-    batch_size: int | None = None
-    workers: int | None = None
-    format: str = "auto"
-    output: Path | None = None
-    resume: bool = False
-    overwrite: bool = False
-    max_errors: int | None = None
-    fetch: store.FetchOptions = field(default_factory=store.FetchOptions)
 
 
 def predict(request: Request) -> int:
@@ -77,7 +24,7 @@ def predict(request: Request) -> int:
     """
     inputs.check(request.inputs, request.files_from, request.null)
     choice.check(request.engine, request.device)
-    format = choose_format(request.format, request.output, _is_read_on_terminal())
+    format = choose_format(request.format, request.output, stdout_is_terminal())
     if request.output is not None:
         check_file(request.output, replace=request.resume or request.overwrite)
     passed_over = inputs.PassedOver()
@@ -88,228 +35,13 @@ def predict(request: Request) -> int:
     model = open_model(path, request.arch, request.labels)
     for text in _notes(model):
         note(text)
-    session = _Session(request, model, format, found)
+    session = Session(request, model, format, found)
     try:
         code = session.run()
     finally:
         model.close()
     _say_passed_over(passed_over)
     return code
-
-
-class _InterruptedError(Exception):
-    """SIGINT or SIGTERM came."""
-
-
-class _Session:
-    """One run: pipeline, output, counts, and what a signal does to them."""
-
-    def __init__(self, request: Request, model: Model, format: str, found: Iterator[inputs.Input]) -> None:
-        self._request, self._model, self._format = request, model, format
-        self._began = monotonic()
-        self._output: Run | None = None
-        self._opened = threading.Event()
-        self._failures: Counter[str] = Counter()
-        self._classified = 0
-        self._signal: int | None = None
-        self._deadline: threading.Timer | None = None
-        decoding = request.decoding.with_preprocessing(model.preprocessing)
-        self._preprocessing = decoding.describe()
-        self._pipeline = Pipeline(
-            self._todo(found),
-            _loader(decoding, request),
-            self._open_engine,
-            workers=request.workers or default_workers(),
-            batch_size=request.batch_size,
-        )
-
-    def run(self) -> int:
-        """All records out; the exit code."""
-        try:
-            with self._signals():
-                self._run()
-        except _InterruptedError:
-            self._say_interrupted()
-            return 128 + (self._signal or signal.SIGINT)
-        finally:
-            self._pipeline.stop()
-        return 1 if self._failures else 0
-
-    def _run(self) -> None:
-        request = self._request
-        self._model.check_numbers()  # while the other threads compile the model and decode the first images
-        engine = self._pipeline.wait_for_engine()
-        if engine is None:
-            raise _InterruptedError
-        self._output = open_run(
-            self._format, request.output, self._settings(engine), resume=request.resume, overwrite=request.overwrite
-        )
-        self._opened.set()
-        try:
-            free = request.output is not None or not _is_read_on_terminal()
-            with Progress(free) as progress, self._output as output:
-                self._write(output, progress)
-                if self._signal is not None:
-                    raise _InterruptedError  # through the output, so that it knows that it is not complete
-        finally:
-            self._say_counts()
-
-    def _write(self, output: Run, progress: Progress) -> None:
-        top_k = min(self._request.top_k, self._model.architecture.num_classes)
-        for result in self._pipeline.results():
-            record = to_record(result, self._model.labels, top_k)
-            output.write(record)
-            if record.failure is None:
-                self._classified += 1
-            else:
-                self._failures[record.failure.kind] += 1
-                self._say_failure(record.path, record.failure, progress)
-            progress.advance(self._classified, self._failures.total())
-            self._stop_after_failures(record)
-
-    def _say_failure(self, path: str, failure: Failure, progress: Progress) -> None:
-        # On one terminal the table's row has said it already.
-        if not (self._format == "table" and self._request.output is None and _is_read_on_terminal() and is_terminal()):
-            progress.note(f"cannot classify {path}: {failure.message}")
-
-    def _stop_after_failures(self, record: Record) -> None:
-        limit = self._request.max_errors
-        if record.failure is None or limit is None or self._failures.total() <= limit:
-            return
-        failed = self._failures.total()
-        raise StoppedError(
-            "stopped at",
-            record.path,
-            f"{failed} input{'s' * (failed > 1)} failed and {limit} may",
-            "The rows so far are written" + (", and --resume goes on from them" if self._is_resumable() else ""),
-        )
-
-    def _todo(self, found: Iterator[inputs.Input]) -> Iterator[inputs.Input]:
-        """The inputs to classify; a resumed run must know its output first, any other starts decoding at once."""
-        if not self._request.resume:
-            yield from found
-            return
-        # A signal handler sets no event: it may run inside the very `set` of the thread that it interrupts.
-        while not self._opened.wait(_TICK_SECONDS):
-            if self._signal is not None:
-                return
-        if self._output is not None:
-            yield from self._output.inputs(found)
-
-    def _open_engine(self) -> Engine:
-        request, model = self._request, self._model
-        engine = choice.open_engine(model, request.engine, request.device, request.precision, note)
-        if engine.device == "cpu" and request.batch_size is not None:
-            # A GPU says when its memory is full; a CPU's system kills the process instead.
-            memory.check_batch(request.batch_size, model.architecture.activation_bytes(model.preprocessing.size))
-        return engine
-
-    def _settings(self, engine: Engine) -> Settings:
-        model, request = self._model, self._request
-        # Only a file can be resumed, so only then is the fingerprint worth its time.
-        fingerprint = store.fingerprint(model.path) if request.output is not None else ""
-        return Settings(
-            version=__version__,
-            weights=model.name,
-            weights_fingerprint=fingerprint,
-            variant=model.variant,
-            dialect=model.reading.dialect.name,
-            preprocessing=self._preprocessing,
-            labels=labels.digest(model.labels),
-            engine=engine.name,
-            device=engine.device,
-            precision=engine.precision,
-            top_k=min(request.top_k, model.architecture.num_classes),
-        )
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run in good order; a second one ends it at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        old = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            if self._deadline is not None:
-                self._deadline.cancel()
-            for number, handler in old.items():
-                signal.signal(number, handler)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None:
-            os._exit(128 + number)
-        self._signal = number
-        self._pipeline.stop()
-        self._pipeline.abandon_after(_FINISH_SECONDS)
-        self._deadline = threading.Timer(_LEAVE_SECONDS, self._leave, (128 + number,))
-        self._deadline.daemon = True
-        self._deadline.start()
-
-    def _leave(self, code: int) -> None:
-        """The way out when the output takes no more rows: a pager that does not read on, a dead file server."""
-        self._say_interrupted()
-        os._exit(code)
-
-    def _say_interrupted(self) -> None:
-        how = "the same command with --resume goes on" if self._is_resumable() else "the rows so far are written"
-        note(f"interrupted: {how}")
-
-    def _is_resumable(self) -> bool:
-        return self._request.output is not None and self._format != "table" and self._request.output.is_file()
-
-    def _say_counts(self) -> None:
-        failed, seconds = self._failures.total(), monotonic() - self._began
-        total = self._classified + failed
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self._failures.items()))
-        kept = f", {self._output.kept} kept from before" if self._output is not None and self._output.kept else ""
-        failures = f", {failed} failed ({kinds})" if failed else ""
-        rate = f", {total / seconds:.1f} images/s" if total else ""
-        note(f"{self._classified} ok{failures}{kept}, {seconds:.1f} s{rate}")
-
-
-def to_record(result: Result, names: tuple[str, ...], top_k: int) -> Record:
-    """The record of one result: softmax over all classes, the best `top_k` of them."""
-    path = result.item.path
-    if result.error is not None:
-        return Record(path, failure=Failure(result.error.kind, result.error.why))
-    assert result.logits is not None
-    if not np.isfinite(result.logits).all():
-        why = "the network's output is not a number; the weights may hold NaN or infinite values"
-        return Record(path, failure=Failure("model", why))
-    predictions = best(result.logits, names, top_k)
-    return Record(path, predictions, truncated=result.truncated)
-
-
-def best(logits: NDArray[np.float32], names: tuple[str, ...], top_k: int) -> tuple[Prediction, ...]:
-    """The most probable classes, best first; equal ones in index order."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities = exponentials / exponentials.sum()
-    order = np.argsort(-probabilities, kind="stable")[:top_k]
-    return tuple(
-        Prediction(rank, int(index), names[index], float(probabilities[index])) for rank, index in enumerate(order, 1)
-    )
-
-
-def _loader(decoding: Decoding, request: Request) -> ImageLoader:
-    """The host's decoder, or the device's where a fast one is asked for and there may be one."""
-    device = "cuda:0" if request.device in ("auto", "cuda") else request.device.partition(",")[0]
-    if decoding.fast and device.startswith("cuda") and request.engine != "openvino" and may_have_accelerator():
-        from vggcli.devicejpeg import DeviceImageLoader
-
-        return DeviceImageLoader(decoding, device)
-    return ImageLoader(decoding)
-
-
-def _is_read_on_terminal() -> bool:
-    """Whether standard output is a terminal; it may be closed."""
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
-def default_workers() -> int:
-    """Decoding threads: measured, one a core is enough to keep a CPU engine fed; more than 16 feed any GPU."""
-    return min(16, max(2, cores()))
 
 
 def _notes(model: Model) -> Iterator[str]:

@@ -66,8 +66,12 @@ class OpenVINOEngine:
             capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             self.precision = _precision(precision, capabilities)
             self._trimmer = Trimmer(model.forget_pages)  # until the first answer: the weights are laid out in it
-            compiled = core.compile_model(_graph(model), "CPU", _config(self.precision, threads))
-            self._free: list[Any] = [compiled.create_infer_request() for _ in range(self.depth)]
+            try:
+                compiled = core.compile_model(_graph(model), "CPU", _config(self.precision, threads))
+                self._free: list[Any] = [compiled.create_infer_request() for _ in range(self.depth)]
+            except BaseException:
+                self._trimmer.stop()  # another engine may read the pages in place
+                raise
         except DeviceError:
             raise
         except Exception as error:
