@@ -72,6 +72,7 @@ class Session:
         self._opened = threading.Event()
         self._failures: Counter[str] = Counter()
         self._classified = 0
+        self._is_over = False
         self._signal: int | None = None
         self._deadline: threading.Timer | None = None
         decoding = request.decoding.with_preprocessing(model.preprocessing)
@@ -93,6 +94,7 @@ class Session:
             self._say_interrupted()
             return 128 + (self._signal or signal.SIGINT)
         finally:
+            self._is_over = True
             self._pipeline.stop()
         return 1 if self._failures else 0
 
@@ -159,11 +161,16 @@ class Session:
 
     def _open_engine(self) -> Engine:
         request, model = self._request, self._model
-        engine = choice.open_engine(model, request.engine, request.device, request.precision, note)
+        engine = choice.open_engine(model, request.engine, request.device, request.precision, self._note)
         if engine.device == "cpu" and request.batch_size is not None:
             # A GPU says when its memory is full; a CPU's system kills the process instead.
             memory.check_batch(request.batch_size, model.architecture.activation_bytes(model.preprocessing.size))
         return engine
+
+    def _note(self, text: str) -> None:
+        # When a run ends early, the weights are closed under the engine that is being opened: what it says is no news.
+        if not self._is_over:
+            note(text)
 
     def _settings(self, engine: Engine) -> Settings:
         model, request = self._model, self._request
