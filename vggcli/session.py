@@ -29,6 +29,7 @@ from vggcli.resume import Run, open_run
 # After an interruption the batch on the engine may finish within the first time, and its rows be written within the
 # second, after which the process ends wherever it is: the promise is two seconds in all.
 _FINISH_SECONDS, _LEAVE_SECONDS = 1.5, 1.9
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _TICK_SECONDS = 0.5  # how often a waiting thread looks for interruptions
 
 
@@ -74,7 +75,7 @@ class Session:
         self._classified = 0
         self._is_over = False
         self._signal: int | None = None
-        self._deadline: threading.Timer | None = None
+        self._over = threading.Event()
         decoding = request.decoding.with_preprocessing(model.preprocessing)
         self._preprocessing = decoding.describe()
         self._pipeline = Pipeline(
@@ -196,14 +197,21 @@ class Session:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        old = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        # A handler runs only between this thread's own steps.  While it blocks in a write that nobody reads, the byte
+        # that a signal leaves in this pipe still reaches the thread that keeps the deadline.
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        threading.Thread(target=self._keep_deadline, args=(reading,), daemon=True).start()
+        old = {number: signal.signal(number, self._interrupt) for number in _ENDING}
         try:
             yield
         finally:
-            if self._deadline is not None:
-                self._deadline.cancel()
+            self._over.set()
             for number, handler in old.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(woken)
+            os.close(writing)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
@@ -211,14 +219,16 @@ class Session:
         self._signal = number
         self._pipeline.stop()
         self._pipeline.abandon_after(_FINISH_SECONDS)
-        self._deadline = threading.Timer(_LEAVE_SECONDS, self._leave, (128 + number,))
-        self._deadline.daemon = True
-        self._deadline.start()
 
-    def _leave(self, code: int) -> None:
+    def _keep_deadline(self, reading: int) -> None:
         """The way out when the output takes no more rows: a pager that does not read on, a dead file server."""
-        self._say_interrupted()
-        os._exit(code)
+        with open(reading, "rb", buffering=0) as signals:
+            while number := signals.read(1):
+                if number[0] in _ENDING:
+                    if not self._over.wait(_LEAVE_SECONDS):
+                        self._say_interrupted()
+                        os._exit(128 + number[0])
+                    return
 
     def _say_interrupted(self) -> None:
         how = "the same command with --resume goes on" if self._is_resumable() else "the rows so far are written"
