@@ -94,7 +94,7 @@ FastDecode = Annotated[
     bool,
     typer.Option(
         "--fast-decode",
-        help="Let large JPEGs decode at reduced scale; probabilities move slightly.",
+        help="Let large JPEGs decode at reduced scale; probabilities change.",
         rich_help_panel=INPUT,
     ),
 ]
