@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -121,21 +122,26 @@ def test_a_full_pipe_that_does_not_block_is_waited_for() -> None:
     assert received.getvalue() == data
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """No file of this process grows beyond so many bytes: the last write is cut short, the next one fails."""
-    limit = 10_000
+@contextmanager
+def small_files(limit: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes: the last write is cut short, the next one fails.
+
+    Only around the writes under test: pytest's own output may be a file, too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("format", LINE_FORMATS)
-def test_a_write_cut_short_leaves_only_whole_records(format: str, tmp_path: Path, small_files: int) -> None:
-    assert_whole_at_the_end_of_room(format, tmp_path / "out", small_files - 1000, "file too large")
+def test_a_write_cut_short_leaves_only_whole_records(format: str, tmp_path: Path) -> None:
+    with small_files(10_000):
+        assert_whole_at_the_end_of_room(format, tmp_path / "out", 9_000, "file too large")
 
 
 @pytest.fixture(scope="module")
