@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import networks
@@ -499,6 +500,15 @@ def test_a_sign_of_a_gpu_that_torch_cannot_use_leaves_the_cpu(
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
     assert open_engine()[0].name == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("precision", "batch_norm", "runs"),
+    [("auto", True, "auto"), ("auto", False, "fp32"), ("bf16", False, "bf16"), ("fp16", True, "fp16")],
+)
+def test_auto_is_full_precision_without_batch_norm(precision: str, batch_norm: bool, runs: str) -> None:
+    model = SimpleNamespace(architecture=SimpleNamespace(batch_norm=batch_norm))
+    assert choice.settled(precision, model) == runs  # type: ignore[arg-type]
 
 
 def test_under_auto_a_gpu_goes_before_openvino(monkeypatch: pytest.MonkeyPatch, narrow: Model) -> None:
