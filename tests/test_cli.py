@@ -189,7 +189,10 @@ def test_the_first_line_can_be_had(narrow_file: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-@pytest.mark.parametrize("arguments", [["list"], ["list", "-f", "table"], ["download", "demo"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["list", "-f", "table"], ["download", "demo"], ["--help"], ["--version"], ["predict", "--help"]],
+)
 def test_a_full_disk_is_explained(arguments: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         done = run(*arguments, stdout=full)

@@ -522,7 +522,7 @@ def test_the_name_is_unknown(target: Path, monkeypatch: pytest.MonkeyPatch) -> N
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert "name cannot be resolved; is there a network?" in refusal("https://weights.example/w.pth", target)
+    assert "name cannot be resolved, as when there is no network" in refusal("https://weights.example/w.pth", target)
 
 
 def test_a_proxy_that_refuses(server: FaultServer, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -245,10 +246,21 @@ def summary(
     show(summarise(name, num_classes, input_size), format.value)
 
 
+def _run() -> None:
+    try:
+        app()
+    except OSError as error:
+        # Commands put their own faults into words; the parser, which prints help and version itself, does not.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        note(f"cannot write standard output: {os.strerror(error.errno).lower()}.")
+        sys.exit(StoppedError.exit_code)
+
+
 def main() -> None:
     """The console script."""
     try:
-        app()
+        _run()
     except SystemExit as leaving:
         if threading.active_count() == 1:
             raise

@@ -134,7 +134,8 @@ class Session:
     def _say_failure(self, path: str, failure: Failure, progress: Progress) -> None:
         # On one terminal the table's row has said it already.
         if not (self._format == "table" and self._request.output is None and stdout_is_terminal() and is_terminal()):
-            progress.note(f"cannot classify {path}: {failure.message}")
+            shown = path or "''"
+            progress.note(f"cannot classify {shown}: {failure.message}")
 
     def _stop_after_failures(self, record: Record) -> None:
         limit = self._request.max_errors

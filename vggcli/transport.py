@@ -179,9 +179,8 @@ def _connect_trouble(error: Exception) -> TransferError:
             return TransferError("no secure (TLS) connection could be agreed on with the server")
         if isinstance(cause, socket.gaierror):
             again = cause.errno == getattr(socket, "EAI_AGAIN", None)
-            return TransferError(
-                f"the server's name cannot be resolved; is there a network?{_proxy_hint()}", passing=again
-            )
+            why = f"the server's name cannot be resolved, as when there is no network{_proxy_hint()}"
+            return TransferError(why, passing=again)
         if isinstance(cause, OSError) and cause.strerror:
             return TransferError(f"the server cannot be reached: {cause.strerror.lower()}{_proxy_hint()}", passing=True)
         cause = cause.__cause__ or cause.__context__
