@@ -127,7 +127,7 @@ MADE: dict[str, Callable[[], tuple[Image.Image, str, dict[str, Any]]]] = {
     "RGBA WebP": lambda: (with_transparency(noise(50, 40)), "WEBP", {"lossless": True}),
     "CMYK JPEG": lambda: (gradient().convert("CMYK"), "JPEG", {}),
     "CMYK TIFF": lambda: (noise(50, 40).convert("CMYK"), "TIFF", {}),
-    "YCbCr TIFF": lambda: (noise(50, 40).convert("YCbCr"), "TIFF", {}),
+    "YCbCr TIFF": lambda: (noise(50, 40).convert("YCbCr"), "TIFF", {"compression": "tiff_lzw"}),
     "progressive": lambda: (gradient(), "JPEG", {"progressive": True}),
     "4:4:4": lambda: (gradient(), "JPEG", {"subsampling": 0}),
     "grey JPEG": lambda: (gradient().convert("L"), "JPEG", {}),

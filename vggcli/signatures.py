@@ -24,6 +24,7 @@ _ENDINGS = (
     (b"\xff\xd8\xff", b"\xff\xd9"),
     (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
     (b"GIF8", b"\0;"),
+    (b"qoif", b"\0\0\0\0\0\0\0\1"),
     (b"\xff\x4f\xff\x51", b"\xff\xd9"),  # a bare JPEG 2000 codestream
 )
 _JP2 = b"\0\0\0\x0cjP  "
