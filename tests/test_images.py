@@ -23,7 +23,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import EpsImagePlugin, Image, ImageFile
 from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor
 
 from vggcli.errors import InputError
@@ -288,7 +288,58 @@ def test_formats_that_run_or_need_something_else_are_never_opened(
     assert failure(tmp_path / "b.eps").kind == "unsupported"
 
 
+def test_no_program_is_started_for_what_another_format_wraps(tmp_path: Path) -> None:
+    def field(record: int, dataset: int, data: bytes) -> bytes:
+        return bytes([0x1C, record, dataset]) + struct.pack(">H", len(data)) + data
+
+    fields = [(3, 60, b"\1\0"), (3, 20, b"\0\x32"), (3, 30, b"\0\x32"), (3, 120, b"\5")]
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "a.jpg").write_bytes(b"".join(field(*each) for each in fields) + field(8, 10, eps))
+    (tmp_path / "gs").write_text("#!/bin/sh\ntouch started\n")
+    (tmp_path / "gs").chmod(0o755)
+    command = [sys.executable, "-m", "vggcli", "predict", "--weights", "demo", "-k", "1", "a.jpg"]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    with Image.open(tmp_path / "a.jpg") as picture:
+        assert picture.format == "IPTC", "the trap is one"
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout.split("\t")[5][:12]) == (1, "unsupported:")
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_second_wall_stands_before_ghostscript(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("no image")
+    failure(tmp_path / "a.txt")
+    assert EpsImagePlugin.gs_binary is False
+
+
 # Files that are none
+
+
+def test_a_folder_that_may_not_be_read_is_a_matter_of_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert failure(tmp_path).kind == "not-a-file"
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read all
+    assert failure(tmp_path).kind == "permission"
+
+
+def test_with_truncated_images_allowed_the_file_is_read_before_anybody_is_shut_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(saved(gradient(), "PNG"))
+    seen: list[type] = []
+    loader = ImageLoader(Decoding(allow_truncated=True))
+    header = loader._header
+
+    def noted(stream: Any) -> Image.Image:
+        seen.append(type(stream))
+        return header(stream)
+
+    monkeypatch.setattr(loader, "_header", noted)
+    loader.load(Input(str(tmp_path / "a")))
+    assert seen == [io.BytesIO]
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

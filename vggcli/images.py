@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import EpsImagePlugin, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vggcli import pixels, signatures
 from vggcli.errors import InputError
@@ -48,14 +48,15 @@ KINDS = {
 # Formats that Pillow has loaded from the start; the others are tried only when none of these fits, since loading them
 # takes time.
 COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
-# Never opened: EPS runs an external program, the others only name a format that something else would have to decode.
-REFUSED_FORMATS = frozenset(("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"))
+# Never opened: EPS runs an external program, IPTC opens what it wraps as any format, EPS among them, and the others
+# only name a format that something else would have to decode.
+REFUSED_FORMATS = frozenset(("EPS", "IPTC", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"))
 
 # What decoders say of a file that ends before its picture does.
 _TRUNCATED = ("truncat", "unexpected end", "end of file", "not enough", "incomplete", "but only got", "eof")
 
 DEFAULT_MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB of 3-byte pixels
-MAX_STDIN_BYTES = 1 << 30
+MAX_BYTES_IN_MEMORY = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Decoding:
         size = self.preprocessing.size
         parts = [f"crop {self.preprocessing.crop_resize}/{size}" if self.crop else f"squash {size}"]
         parts += ["no exif"] * (not self.exif) + ["fast decode"] * self.fast
+        parts += [f"at most {self.max_pixels} pixels"] * (self.max_pixels != DEFAULT_MAX_PIXELS)
         return ", ".join(parts + ["truncated allowed"] * self.allow_truncated)
 
 
@@ -118,7 +120,7 @@ class ImageLoader:
     @contextmanager
     def _open(self, item: Input) -> Iterator[IO[bytes]]:
         if item.is_stdin:
-            data = sys.stdin.buffer.read(MAX_STDIN_BYTES)
+            data = sys.stdin.buffer.read(MAX_BYTES_IN_MEMORY)
             if not data:
                 raise InputError("empty", STDIN, "standard input holds no bytes")
             yield io.BytesIO(data)
@@ -134,7 +136,11 @@ class ImageLoader:
             _refuse_special(status, item.path)
             if status.st_size == 0:
                 raise InputError("empty", item.path, "the file is empty")
-            yield stream
+            if self.decoding.allow_truncated and status.st_size <= MAX_BYTES_IN_MEMORY:
+                # Read before the gate: a disk that hangs behind it would shut everybody else out.
+                yield io.BytesIO(stream.read())
+            else:
+                yield stream
 
     def _decode(self, stream: IO[bytes], path: str) -> tuple[NDArray[np.uint8], bool]:
         try:
@@ -175,7 +181,7 @@ class ImageLoader:
         try:
             picture = Image.open(stream, formats=COMMON_FORMATS)
         except UnidentifiedImageError:
-            Image.init()
+            _load_all_formats()
             stream.seek(0)
             picture = Image.open(stream, formats=[name for name in Image.ID if name not in REFUSED_FORMATS])
         if picture.width * picture.height > self.decoding.max_pixels:
@@ -232,6 +238,12 @@ class ImageLoader:
         return InputError("damaged", path, f"its data cannot be decoded ({text})")
 
 
+def _load_all_formats() -> None:
+    Image.init()
+    # A second wall behind `REFUSED_FORMATS`: whatever wraps an EPS, no Ghostscript is called for it.
+    EpsImagePlugin.gs_binary = False
+
+
 class _TooThinError(Image.DecompressionBombError):
     """A strip so thin that enlarging its shorter side would fill the memory."""
 
@@ -254,6 +266,8 @@ def _from_os(error: OSError, item: Input) -> InputError:
 
 def _refuse_special(status: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
+        if stat.S_ISDIR(status.st_mode) and not os.access(path, os.R_OK | os.X_OK):
+            raise InputError("permission", path, "it is a folder that this user may not read")
         types = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
         what = types.get(stat.S_IFMT(status.st_mode), "a device")
         raise InputError("not-a-file", path, f"it is {what}, not an image file")
