@@ -75,12 +75,12 @@ class FakeEngine:
             raise self._error
         too_large = self._fits is not None and len(batch) > self._fits
         if too_large and not self._late:
-            raise MemoryError
+            raise MemoryError("full")
         self.batches.append(len(batch))
 
         def result() -> NDArray[np.float32]:
             if too_large:
-                raise MemoryError
+                raise MemoryError("full")
             logits = np.zeros((len(batch), CLASSES), np.float32)
             logits[np.arange(len(batch)), batch[:, 0, 0, 0] // 25] = 9
             return logits

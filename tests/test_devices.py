@@ -175,7 +175,7 @@ def test_auto_on_a_gpu_is_its_fast_type(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
 
-    assert devices.torch_precision("auto", GPU) == expected
+    assert devices.torch_precision("auto", [GPU]) == expected
 
 
 @pytest.mark.parametrize(("amx", "avx512"), [(False, False), (True, False), (False, True), (True, True)])
@@ -183,8 +183,8 @@ def test_auto_on_a_cpu_is_bf16_only_in_hardware(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
 
-    assert devices.torch_precision("auto", CPU) == ("bf16" if amx or avx512 else "fp32")
-    assert devices.torch_precision("auto", METAL) == "fp32"
+    assert devices.torch_precision("auto", [CPU]) == ("bf16" if amx or avx512 else "fp32")
+    assert devices.torch_precision("auto", [METAL]) == "fp32"
 
 
 def test_a_torch_without_the_probes_counts_as_a_cpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,14 +194,27 @@ def test_a_torch_without_the_probes_counts_as_a_cpu_without_bf16(monkeypatch: py
     assert not devices.cpu_has_bf16()
 
 
+def test_several_gpus_compute_in_what_all_of_them_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [torch.device("cuda", 0), torch.device("cuda", 1)]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8 - device.index, 0))
+
+    assert devices.torch_precision("auto", gpus) == "fp16"
+    assert devices.torch_precision("auto", gpus[:1]) == "bf16"
+    with pytest.raises(DeviceError, match=r"cannot compute in bf16: cuda:1 is too old for it\. Use fp16 or fp32"):
+        devices.torch_precision("bf16", gpus)
+
+
 @pytest.mark.parametrize("device", [CPU, GPU, METAL], ids=str)
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_what_is_asked_for_is_done_or_refused(precision: str, device: torch.device) -> None:
+def test_what_is_asked_for_is_done_or_refused(
+    monkeypatch: pytest.MonkeyPatch, precision: str, device: torch.device
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     if (precision, device) == ("fp16", CPU):
         with pytest.raises(DeviceError, match=r"cannot compute in fp16: .*\. Use bf16 or fp32"):
-            devices.torch_precision(precision, device)
+            devices.torch_precision(precision, [device])
     else:
-        assert devices.torch_precision(precision, device) == precision
+        assert devices.torch_precision(precision, [device]) == precision
 
 
 def test_full_single_precision_switches_the_short_mantissa_off() -> None:
@@ -230,6 +243,9 @@ def test_full_single_precision_switches_the_short_mantissa_off() -> None:
             RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
             True,
         ),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), True),
+        (RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (RuntimeError("CUDA error: unspecified launch failure"), False),
     ],

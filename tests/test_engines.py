@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from typing import Any
 
 import networks
 import numpy as np
-import openvino
 import pytest
 import torch
 from networks import NARROW, Torchvision, randomised
@@ -24,11 +24,15 @@ from torch.nn import functional
 from vggcli import folding
 from vggcli.engines import Engine, choice, devices, trimming
 from vggcli.engines import openvino as on_openvino
-from vggcli.engines.openvino import OpenVINOEngine
+from vggcli.engines.openvino import OpenVINOEngine, import_openvino
 from vggcli.engines.torch import TorchEngine
 from vggcli.errors import DeviceError, UsageError
+from vggcli.inference import Inference, Job, Result
+from vggcli.inputs import Input
 from vggcli.model import DEMO_FILE, Model, open_model
 from vggcli.network import VGG
+
+openvino = import_openvino()  # a plain import would send telemetry in a thread of its own
 
 # How far each engine may be from the network in fp32, by the largest difference over the largest logit.
 TOLERANCE = {"torch": 1e-5, "openvino": 1e-4}
@@ -66,8 +70,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 def opened(kind: str, model: Model, precision: str = "fp32") -> Engine:
     if kind == "openvino":
-        return OpenVINOEngine(model, precision, threads=2)
-    return TorchEngine(model, "cpu", precision, threads=2)
+        return OpenVINOEngine(model, precision)
+    return TorchEngine(model, "cpu", precision)
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +237,37 @@ def test_what_torch_raises_becomes_ours(
     assert ("--device cpu" in str(caught.value)) is (expected is DeviceError)
 
 
+def test_memory_of_a_batch_that_does_not_fit_is_free_before_the_next_try(
+    monkeypatch: pytest.MonkeyPatch, narrow: Model, images: NDArray[np.uint8]
+) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+    real = functional.conv2d
+
+    def fill(x: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        assert not any(tensor() is not None for tensor in held), "the batch that failed is still in memory"
+        if len(x) > 1:
+            big = x.clone()
+            held.append(weakref.ref(big))
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return real(x, *arguments, **options)
+
+    with closing(opened("torch", narrow)) as running:
+        expected = [running.start(image[None])()[0] for image in images[:4]]
+        monkeypatch.setattr(functional, "conv2d", fill)
+        monkeypatch.setattr("vggcli.engines.torch._in_company", lambda x: x)
+        jobs = [Job(Input(str(number))) for number in range(4)]
+        for job, image in zip(jobs, images[:4], strict=True):
+            job.image, job.done = image, True
+        batches: list[list[Job] | None] = [jobs, None]
+        given: list[Result] = []
+        Inference(running, 4).run(lambda *_: batches.pop(0) if batches else None, given.extend)
+
+    assert len(held) == 3  # of four images, and of each half
+    for result, logits in zip(given, expected, strict=True):
+        assert result.logits is not None
+        assert np.allclose(result.logits, logits, rtol=1e-4, atol=1e-4)
+
+
 def test_a_model_that_does_not_fit_the_device_is_an_error_of_the_device(
     monkeypatch: pytest.MonkeyPatch, narrow: Model
 ) -> None:
@@ -272,7 +307,7 @@ class FailingRequest:
 def test_what_openvino_raises_becomes_ours(
     narrow: Model, images: NDArray[np.uint8], message: str, expected: type[Exception], at_start: bool
 ) -> None:
-    with closing(OpenVINOEngine(narrow, "fp32", 2)) as running:
+    with closing(OpenVINOEngine(narrow, "fp32")) as running:
         before = running.start(images[:1])()
         running._free.append(FailingRequest(message, at_start))
         with pytest.raises(expected, match=message.strip().splitlines()[-1]):
@@ -367,7 +402,7 @@ def open_engine(narrow: Model) -> Iterator[Callable[..., tuple[Engine, list[str]
 
     def run(engine: str = "auto", device: str = "auto", precision: str = "fp32") -> tuple[Engine, list[str]]:
         notes: list[str] = []
-        running.append(choice.open_engine(narrow, engine, device, precision, notes.append, threads=2))
+        running.append(choice.open_engine(narrow, engine, device, precision, notes.append))
         return running[-1], notes
 
     yield run
@@ -520,7 +555,7 @@ def test_under_auto_a_gpu_goes_before_openvino(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(on_torch, "TorchEngine", lambda *arguments: asked.append(arguments))
     choice.open_engine(narrow, "auto", "auto", "auto", print)
 
-    assert asked == [(narrow, "auto", "auto", 0)]
+    assert asked == [(narrow, "auto", "auto")]
 
 
 # Trimming
@@ -553,13 +588,13 @@ def test_a_trimmer_works_until_it_is_stopped() -> None:
 def test_pages_are_dropped_until_the_first_answer_and_no_longer(
     narrow: Model, images: NDArray[np.uint8], trimmers: list[list[str]]
 ) -> None:
-    with closing(OpenVINOEngine(narrow, "fp32", 2)) as running:
+    with closing(OpenVINOEngine(narrow, "fp32")) as running:
         assert trimmers == [["begun"]]
         running.start(images[:1])()
         assert trimmers == [["begun", "stopped"]]
 
 
 def test_an_engine_that_is_closed_unused_drops_no_more_pages(narrow: Model, trimmers: list[list[str]]) -> None:
-    OpenVINOEngine(narrow, "fp32", 2).close()
+    OpenVINOEngine(narrow, "fp32").close()
 
     assert trimmers == [["begun", "stopped"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,38 +70,49 @@ class Inference:
         batch = np.stack(images)
         try:
             self._flying.append((jobs, batch, self._engine.start(batch)))
-        except MemoryError:
-            self._flying.append((jobs, batch, lambda: self._halved(batch)))
+        except MemoryError as error:
+            why = str(error)  # not the error itself, which holds what the batch has filled the memory with
+            self._flying.append((jobs, batch, lambda: self._halved(batch, why)))
+        except DeviceError as error:
+            self._flying.append((jobs, batch, partial(_fail, error)))  # in its turn: the batches before it are given
 
     def _finish(self) -> list[Result]:
         jobs, batch, pending = self._flying.popleft()
         if pending is not None:
-            try:
-                logits = pending()
-            except MemoryError:
-                logits = self._halved(batch)
-            rows = iter(logits)
+            rows = iter(self._logits(batch, pending))
             for job in jobs:
                 if job.result.error is None:
                     job.result.logits = next(rows)
         return [job.result for job in jobs]
 
-    def _halved(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _logits(self, batch: NDArray[np.uint8], pending: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        try:
+            return pending()
+        except MemoryError as error:
+            why = str(error)
+        # Not in the handler: as long as the error lives, so do the frames and tensors of the batch that did not fit.
+        return self._halved(batch, why)
+
+    def _halved(self, batch: NDArray[np.uint8], why: str) -> NDArray[np.float32]:
         """The batch in halves, and batches of that size from now on."""
         size = len(batch) // 2
         if size == 0:
             raise DeviceError(
                 "cannot classify on",
                 self._engine.device,
-                "there is not enough memory for a single image",
+                f"there is not enough memory for a single image ({why})",
                 "Close other programs that use the device, or run with --device cpu",
             )
         self._size = min(self._size, size)
         logits = []
         for start in range(0, len(batch), size):
             part = batch[start : start + size]
-            try:
-                logits.append(self._engine.start(part)())
-            except MemoryError:
-                logits.append(self._halved(part))
+            logits.append(self._logits(part, partial(self._now, part)))
         return np.concatenate(logits)
+
+    def _now(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._engine.start(batch)()
+
+
+def _fail(error: DeviceError) -> NDArray[np.float32]:
+    raise error

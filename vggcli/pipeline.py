@@ -171,7 +171,10 @@ class Pipeline:
                 self.engine = engine
                 self._window = max(self._window, _SLACK_BATCHES * size)
                 self._changed.notify_all()
-            Inference(engine, size).run(self._take, self._give)
+            try:
+                Inference(engine, size).run(self._take, self._give)
+            finally:
+                engine.close()
             self._error = self._input_error
         except BaseException as error:
             self._error = error

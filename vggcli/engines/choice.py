@@ -28,9 +28,7 @@ def check(engine: str, device: str) -> None:
         raise DeviceError("cannot use the engine", "openvino", "it is not installed", f"Run {openvino.INSTALL}")
 
 
-def open_engine(
-    model: Model, engine: str, device: str, precision: str, note: Callable[[str], None], threads: int = 0
-) -> Engine:
+def open_engine(model: Model, engine: str, device: str, precision: str, note: Callable[[str], None]) -> Engine:
     """Open a model on an engine.
 
     Under "auto" the order is: a GPU with torch, the CPU with OpenVINO, the CPU with torch.
@@ -41,7 +39,6 @@ def open_engine(
         device: see `devices.torch_devices`.
         precision: one of `PRECISIONS`.
         note: takes what the user should know about the choice.
-        threads: cores for inference on a CPU; 0 for all.
 
     Raises:
         DeviceError: what was asked for cannot be used.
@@ -49,19 +46,19 @@ def open_engine(
     check(engine, device)
     precision = settled(precision, model)
     if engine == "openvino":
-        return openvino.OpenVINOEngine(model, precision, threads)
+        return openvino.OpenVINOEngine(model, precision)
     on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
     if engine == "auto" and on_cpu:
         if openvino.installed():
             try:
-                return openvino.OpenVINOEngine(model, precision, threads)
+                return openvino.OpenVINOEngine(model, precision)
             except DeviceError as error:
                 note(f"OpenVINO cannot be used here ({error.why}), so PyTorch runs instead")
         else:
             note(f"PyTorch runs; OpenVINO is faster on a CPU and starts sooner: {openvino.INSTALL}")
     from vggcli.engines.torch import TorchEngine
 
-    return TorchEngine(model, "cpu" if on_cpu else device, precision, threads)
+    return TorchEngine(model, "cpu" if on_cpu else device, precision)
 
 
 def settled(precision: str, model: Model) -> str:

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+(?:,\d+)*)?")
 ON_CPU = "Run with --device cpu"
+_BF16_CAPABILITY = (8, 0)  # CUDA's number for the first cards that multiply bf16
+# How CUDA and its libraries say it, torch's own type apart.  cuDNN finds no plan that fits into what is left.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "alloc_failed",
+    "unable to find an engine",
+    "unable to find a valid cudnn algorithm",
+)
 
 
 def check(device: str) -> None:
@@ -90,19 +99,23 @@ def torch_devices(asked: str) -> list[torch.device]:
     return [torch.device("cuda", number) for number in dict.fromkeys(numbers)]
 
 
-def torch_precision(asked: str, device: torch.device) -> str:
-    """What `--precision` means on a device.
+def torch_precision(asked: str, targets: list[torch.device]) -> str:
+    """What `--precision` means on devices of one type; the same for all of them, so that a row says what computed it.
 
     Raises:
-        DeviceError: the device does not compute in that type.
+        DeviceError: a device does not compute in that type.
     """
     import torch
 
+    kind = targets[0].type
+    old = [t for t in targets if kind == "cuda" and torch.cuda.get_device_capability(t) < _BF16_CAPABILITY]
     if asked == "auto":
-        if device.type == "cuda":
-            return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-        return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
-    if asked == "fp16" and device.type == "cpu":
+        if kind == "cuda":
+            return "fp16" if old else "bf16"
+        return "bf16" if kind == "cpu" and cpu_has_bf16() else "fp32"
+    if asked == "bf16" and old:
+        raise DeviceError("cannot compute in", "bf16", f"{old[0]} is too old for it", "Use fp16 or fp32")
+    if asked == "fp16" and kind == "cpu":
         raise DeviceError("cannot compute in", "fp16", "torch has no fast half precision on CPUs", "Use bf16 or fp32")
     return asked
 
@@ -128,7 +141,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     import torch
 
     text = str(error).lower()
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in text for words in _OUT_OF_MEMORY)
 
 
 def release_memory(device: torch.device) -> None:

@@ -48,7 +48,6 @@ class OpenVINOEngine:
     Args:
         model: weights and architecture.
         precision: "auto" takes bf16 where the CPU computes in it, else fp32.
-        threads: cores for inference; 0 for all.
 
     Raises:
         DeviceError: the package is absent, or the model cannot be compiled on this CPU.
@@ -58,7 +57,7 @@ class OpenVINOEngine:
     device = "cpu"
     depth = 2
 
-    def __init__(self, model: Model, precision: str = "auto", threads: int = 0) -> None:
+    def __init__(self, model: Model, precision: str = "auto") -> None:
         if not installed():
             raise DeviceError("cannot use the engine", "openvino", "it is not installed", f"Run {INSTALL}")
         try:
@@ -67,7 +66,7 @@ class OpenVINOEngine:
             self.precision = _precision(precision, capabilities)
             self._trimmer = Trimmer(model.forget_pages)  # until the first answer: the weights are laid out in it
             try:
-                compiled = core.compile_model(_graph(model), "CPU", _config(self.precision, threads))
+                compiled = core.compile_model(_graph(model), "CPU", _config(self.precision))
                 self._free: list[Any] = [compiled.create_infer_request() for _ in range(self.depth)]
             except BaseException:
                 self._trimmer.stop()  # another engine may read the pages in place
@@ -119,17 +118,14 @@ def _precision(asked: str, capabilities: list[str]) -> str:
     return asked
 
 
-def _config(precision: str, threads: int) -> dict[str, Any]:
-    config: dict[str, Any] = {
+def _config(precision: str) -> dict[str, Any]:
+    return {
         # One stream: all cores work on one batch, and the weights are laid out once.
         "NUM_STREAMS": "1",
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         # Left to the scheduler, cores go to whoever has work: the decoders share them.
         "ENABLE_CPU_PINNING": False,
     }
-    if threads:
-        config["INFERENCE_NUM_THREADS"] = threads
-    return config
 
 
 def _graph(model: Model) -> Any:

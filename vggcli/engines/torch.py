@@ -34,7 +34,6 @@ class TorchEngine:
         model: weights and architecture.
         device: "auto", "cpu", "mps", "cuda", "cuda:N" or "cuda:N,M,...".
         precision: "auto" takes the device's fast type: bf16 where the hardware has it, fp16 on older GPUs, else fp32.
-        threads: cores for inference on a CPU; 0 for torch's choice.
 
     Raises:
         DeviceError: torch is broken or absent, the device is absent, or it does not compute in that precision.
@@ -42,13 +41,11 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, model: Model, device: str = "auto", precision: str = "auto", threads: int = 0) -> None:
-        torch = devices.import_torch()
+    def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
+        devices.import_torch()
         targets = devices.torch_devices(device)
         on_gpu = targets[0].type != "cpu"
-        if threads and not on_gpu:
-            torch.set_num_threads(threads)
-        self.precision = devices.torch_precision(precision, targets[0])
+        self.precision = devices.torch_precision(precision, targets)
         self.device = ",".join(str(target) for target in targets)
         self.batch_size = GPU_BATCH_SIZE if on_gpu else CPU_BATCH_SIZE
         self.depth = 2 * len(targets) if on_gpu else 1
@@ -179,11 +176,14 @@ class Replica:
         try:
             return work()
         except RuntimeError as error:
-            if devices.is_out_of_memory(error):
-                devices.release_memory(self.device)
-                raise MemoryError(devices.first_line(error)) from error
             why = devices.first_line(error)
-            raise DeviceError("cannot go on with", str(self.device), why, "Run again, or with --device cpu") from error
+            if not devices.is_out_of_memory(error):
+                raise DeviceError(
+                    "cannot go on with", str(self.device), why, "Run again, or with --device cpu"
+                ) from error
+        # Out here torch's exception is gone, and with it the frames that hold the tensors of the batch.
+        devices.release_memory(self.device)
+        raise MemoryError(why)
 
 
 def _in_company(x: torch.Tensor) -> torch.Tensor:
