@@ -46,7 +46,7 @@ def logits(opened: Model, engine: str, size: int) -> np.ndarray[Any, np.dtype[np
     """Two images through an engine, at a size that an adaptive pool may well have to change."""
     kind, _ = ENGINES[engine]
     sized = replace(opened, preprocessing=replace(opened.preprocessing, size=size))
-    with closing(kind(sized, precision="fp32", threads=2)) as running:
+    with closing(kind(sized, precision="fp32")) as running:
         return running.start(networks.images(2, size))()
 
 
@@ -408,13 +408,6 @@ def test_two_networks_in_one_dict_are_not_mixed() -> None:
     assert len(reading.unexpected) == len(shapes)
 
 
-def test_a_prefix_that_not_every_key_has_is_part_of_the_names() -> None:
-    shapes = {f"model.{key}": shape for key, shape in shapes_of(Torchvision, widths=NARROW).items()}
-
-    assert read(shapes).fits
-    assert dialects.read(shapes | {"criterion.weight": (10,)}, KNOWN) is None
-
-
 def test_a_network_of_more_stages_than_any_variant_is_read_too() -> None:
     for kind in (Torchvision, Sequential):
         reading = read(shapes_of(kind, (1,) * 11, (2,) * 11))
@@ -458,6 +451,44 @@ def test_odd_keys_and_shapes_are_differences_and_no_crash(changed: dict[str, tup
 
     assert not reading.fits
     assert model.differences(reading)
+
+
+def test_a_tensor_that_a_loss_left_beside_a_wrapped_network_is_named() -> None:
+    shapes = {f"model.{key}": shape for key, shape in shapes_of(Torchvision).items()}
+    reading = read(shapes | {"criterion.weight": (10,)})
+
+    assert reading.unexpected == ("criterion.weight",)
+    assert not reading.missing
+    assert variant_of(reading) == "vgg11_bn"
+
+
+def test_two_networks_side_by_side_are_none() -> None:
+    shapes = shapes_of(Torchvision, widths=NARROW)
+    both = {f"{name}.{key}": shape for name in ("student", "teacher") for key, shape in shapes.items()}
+
+    assert dialects.clean(both) == {key: key for key in both}
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_the_state_of_the_features_alone_is_recognised(batch_norm: bool) -> None:
+    with torch.device("meta"):
+        features = Torchvision(batch_norm=batch_norm).features
+    reading = read(networks.shapes(features))
+
+    assert reading.features_only
+    assert not reading.unexpected
+    assert reading.sources["features.0.weight"] == "0.weight"
+    assert variant_of(reading) == ("vgg11_bn" if batch_norm else "vgg11")
+
+
+def test_a_prefix_of_a_million_parts_is_taken_off_at_once() -> None:
+    key = "model." * 1_000_000
+    assert dialects.clean([key + "features.0.weight"]) == {"features.0.weight": key + "features.0.weight"}
+
+
+def test_more_tensors_than_any_vgg_has_are_not_searched() -> None:
+    many = {f"layer{number}.weight": (1,) for number in range(5000)}
+    assert dialects.read(shapes_of(Torchvision, widths=NARROW) | many, []) is None
 
 
 ALL_SHAPES = [shapes_of(make, widths=NARROW) for make in (Torchvision, Staged, Sequential, Timm)]

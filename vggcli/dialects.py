@@ -7,6 +7,7 @@ is missing, unexpected or of another shape.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -17,7 +18,9 @@ from vggcli.layouts import Dialect, matrix
 OPTIONAL = ".num_batches_tracked"  # a counter of training; files of 2017 lack it
 
 _WRAPPED = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod)\.")
-_OUTER = re.compile(r"^(?:model|net|network|backbone|vgg|encoder|ema|student|teacher)\.")
+_OUTER = re.compile(r"(?:(?:model|net|network|backbone|vgg|encoder|ema|student|teacher)\.)+")
+_BARE = re.compile(r"[0-9]+\.")
+_MOST_TENSORS = 4096  # many times what any VGG has; telling what a file is goes over all of them again and again
 _NAME = re.compile(r"(?:conv|bn|fc)(\d+)(?:-(\d+))?")  # of every layer with tensors
 
 
@@ -87,7 +90,7 @@ def read_as(shapes: Mapping[str, Shape], row: Architecture) -> Reading | None:
 
 
 def _cleaned(shapes: Mapping[str, Shape]) -> tuple[dict[str, str], dict[str, Shape]]:
-    names = clean(shapes)
+    names = clean(shapes) if len(shapes) <= _MOST_TENSORS else {}
     return names, {name: shapes[key] for name, key in names.items()}
 
 
@@ -99,17 +102,20 @@ def clean(keys: Iterable[str]) -> dict[str, str]:
     """Canonical spelling without the prefixes that wrappers add, to the key in the file, in file order.
 
     `module.` (DataParallel) and `_orig_mod.` (torch.compile) go wherever they stand; an outer `model.` and the like
-    only when every key of the network has it.
+    when more than half of the keys have it: what a loss or a second network left beside them stays as it is.
     """
     plain = {key: key for key in keys}
+    if plain and all(_BARE.match(key) for key in plain):
+        return {f"features.{key}": key for key in plain}  # vgg.features.state_dict()
     names = {_WRAPPED.sub("", key): key for key in plain}
     if len(names) < len(plain):
         return plain  # the prefix tells two networks apart
-    while names and (first := _OUTER.match(next(iter(names)))):
-        if not all(name.startswith(first.group()) for name in names):
-            break
-        names = {name[first.end() :]: key for name, key in names.items()}
-    return names
+    outers = Counter(match.group() for name in names if (match := _OUTER.match(name)))
+    outer, count = next(iter(outers.most_common(1)), ("", 0))
+    if 2 * count <= len(names):
+        return names
+    bare = {name.removeprefix(outer): key for name, key in names.items()}
+    return bare if len(bare) == len(names) else names
 
 
 def compare(
