@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -200,6 +202,27 @@ def test_a_full_disk_is_explained(arguments: list[str]) -> None:
     assert (done.returncode, done.stderr) == (4, b"vgg: cannot write standard output: no space left on device.\n")
 
 
+def test_results_stay_results_when_standard_error_is_closed(tmp_path: Path) -> None:
+    command = '"$0" -m vggcli predict --weights demo -k 1 -f jsonl -o "$1" /no/such.png 2>&-'
+    out = tmp_path / "out.jsonl"
+    done = subprocess.run(["sh", "-c", command, sys.executable, out], stdout=subprocess.PIPE, check=False)
+    on_stdout = subprocess.run(
+        ["sh", "-c", command.replace('-o "$1"', ""), sys.executable], stdout=subprocess.PIPE, check=False
+    )
+
+    assert (done.returncode, done.stdout, on_stdout.returncode) == (1, b"", 1)
+    assert out.read_bytes() == on_stdout.stdout
+    assert [json.loads(line)["status"] for line in on_stdout.stdout.splitlines()] == ["error"]
+
+
+def test_a_bug_is_a_traceback_and_no_code_that_means_something_else() -> None:
+    code = "import vggcli.cli as c; c.app = lambda: 1 / 0; c.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert done.returncode == 4
+    assert done.stderr.endswith(b"ZeroDivisionError: division by zero\n")
+
+
 def test_a_closed_output_is_explained() -> None:
     command = '"$0" -m vggcli list >&-'
     done = subprocess.run(["sh", "-c", command, sys.executable], stderr=subprocess.PIPE, check=False)
@@ -269,6 +292,7 @@ def test_the_module_and_the_function_are_the_same_program(vgg: Vgg) -> None:
 
 def test_the_console_script_calls_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["vgg", "--version"])
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # threads of other tests are no reason to end at once
     with pytest.raises(SystemExit) as leaving:
         cli.main()
 

@@ -246,11 +246,30 @@ class Dribble(io.BytesIO):
         return super().read(3)
 
 
+def test_folders_that_link_to_one_another_are_each_entered_by_a_link_once(tmp_path: Path) -> None:
+    """Every order of ten folders is a path of its own: without a limit the run would never end."""
+    for name in range(10):
+        (tmp_path / str(name)).mkdir()
+        for other in range(10):
+            (tmp_path / str(name) / f"to{other}").symlink_to(tmp_path / str(other))
+    (tmp_path / "9" / "x.png").touch()
+
+    assert len(found(tmp_path, recursive=True)) == 2  # where it lies, and by the first link
+
+
+def test_a_list_from_windows_is_read_and_a_name_that_does_end_so_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd.jpg\r").touch()
+    assert list(read_list(io.BytesIO(b"a b.jpg\r\n\r\nodd.jpg\r\nc.jpg"), False)) == ["a b.jpg", "odd.jpg\r", "c.jpg"]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=9).filter(lambda name: b"\0" not in name)))
 def test_every_list_that_find_prints_is_read_back(names: list[bytes]) -> None:
     assert [os.fsencode(path) for path in read_list(Dribble(b"".join(name + b"\0" for name in names)), True)] == names
-    lines = [name for name in names if b"\n" not in name]
+    lines = [name for name in names if b"\n" not in name and not name.endswith(b"\r")]
     assert [os.fsencode(path) for path in read_list(io.BytesIO(b"\n".join(lines)), False)] == lines
 
 

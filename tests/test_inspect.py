@@ -327,7 +327,7 @@ def test_the_hash_in_a_name_is_checked(tmp_path: Path, vgg: Vgg) -> None:
     assert facts(vgg("inspect", "--verify", right, "-f", "table").out)["sha256"] == digest
 
 
-@pytest.mark.parametrize("name", ["mine-00000000.pth", "vgg16_bn-6c64b313.pth"])
+@pytest.mark.parametrize("name", ["mine-0000000a.pth", "vgg16_bn-6c64b313.pth"])
 def test_a_wrong_hash_ends_with_exit_code_3(name: str, tmp_path: Path, vgg: Vgg) -> None:
     path = save({"w": torch.zeros(2)}, tmp_path / name, "zip")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -336,7 +336,7 @@ def test_a_wrong_hash_ends_with_exit_code_3(name: str, tmp_path: Path, vgg: Vgg)
     assert (output.code, output.out) == (3, "")
     assert output.err == (
         f"vgg: wrong weights file {path}: its SHA-256 begins with {digest[:8]}, not {name[-12:-4]}: "
-        "damaged, or another file. Delete it and download it again.\n"
+        "damaged, or another file. If it was downloaded, fetch it again.\n"
     )
 
 
@@ -410,3 +410,15 @@ def test_a_url_of_no_weights_is_explained_as_a_file_would_be(
 
     assert (here.code, there.code, there.out) == (3, 3, "")
     assert there.err == here.err.replace(str(path), url)
+
+
+def test_everything_that_a_pickle_would_have_called_is_named(tmp_path: Path, vgg: Vgg) -> None:
+    names = [f"posix.call{number}" for number in range(9)]
+    calls = b"".join(b"cposix\ncall%d\n)R0" % number for number in range(9))
+    (tmp_path / "evil.pth").write_bytes(b"\x80\x02" + calls + b"N.")
+
+    output = vgg("inspect", tmp_path / "evil.pth")
+
+    assert (output.code, output.out) == (3, "")
+    assert all(name in output.err for name in names)
+    assert output.err.splitlines()[-1].startswith("vgg: cannot read weights ")

@@ -37,6 +37,14 @@ def test_the_tighter_of_machine_and_container_counts(machine: Path, limit: str, 
     assert memory.available() == expected
 
 
+def test_files_that_a_container_holds_in_memory_are_room(machine: Path) -> None:
+    (machine / "memory.max").write_text(f"{3 * GB}\n")
+    (machine / "memory.current").write_text(f"{2 * GB}\n")
+    (machine / "memory.stat").write_text(f"anon {GB}\nactive_file {GB // 4}\ninactive_file {GB // 2}\n")
+
+    assert memory.available() == GB + GB // 4 + GB // 2
+
+
 @pytest.mark.parametrize("text", [None, "", "MemAvailable: much\n"])
 def test_where_nobody_says_nothing_is_refused(machine: Path, text: str | None) -> None:
     (machine / "meminfo").unlink()

@@ -37,6 +37,9 @@ def test_a_path_is_a_path(narrow_file: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vgg16").write_bytes(b"mine")
     assert locate("vgg16", None, OFFLINE) == Path("vgg16")
+    (tmp_path / "vgg19").mkdir()  # of results, say
+    with pytest.raises(DownloadError, match=r"vgg19-dcbb9e9d\.pth"):
+        locate("vgg19", None, OFFLINE)
 
 
 def test_demo_is_the_file_in_the_package_whatever_lies_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

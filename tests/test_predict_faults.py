@@ -70,6 +70,45 @@ def test_resume_with_another_number_of_classes_is_refused_by_name(tmp_path: Path
     assert out.read_bytes() == before
 
 
+def test_resume_with_another_limit_of_pixels_is_refused_by_name(tmp_path: Path, vgg: Vgg) -> None:
+    out = tmp_path / "out.tsv"
+    vgg(*DEMO, "-o", out, digit("one"))
+
+    output = vgg(*DEMO, "-o", out, "--resume", "--max-pixels", "10", digit("one"))
+
+    assert output.code == 2
+    assert "its preprocessing is 'squash 32'" in output.err.replace("224", "32")
+    assert "at most 10 pixels'" in output.err
+
+
+def test_a_folder_as_output_is_refused_before_the_weights_are_looked_at(tmp_path: Path, vgg: Vgg) -> None:
+    output = vgg("predict", "--weights", "/no/such/weights.pth", "-o", tmp_path, "-f", "tsv", digit("one"))
+
+    assert (output.code, output.out) == (4, "")
+    assert output.err == f"vgg: cannot write {tmp_path}: is a directory. Name another output with -o.\n"
+
+
+def test_an_old_output_stays_when_the_new_run_cannot_begin(tmp_path: Path, vgg: Vgg) -> None:
+    out = tmp_path / ("n" * 248 + ".tsv")  # a sidecar's name would be too long
+    out.write_text("mine\n")
+
+    output = vgg(*DEMO, "-o", out, "--overwrite", digit("one"))
+
+    assert (output.code, output.out) == (4, "")
+    assert "file name too long" in output.err
+    assert out.read_text() == "mine\n"
+
+
+def test_a_file_of_the_same_name_with_part_behind_it_is_not_ours(tmp_path: Path, vgg: Vgg) -> None:
+    out, other = tmp_path / "out.csv", tmp_path / "out.csv.part"
+    other.write_text("mine\n")
+    vgg(*DEMO, "-o", out, digit("one"), tmp_path / "later.png")
+    vgg(*DEMO, "-o", out, "--resume", digit("one"), tmp_path / "later.png")
+
+    assert other.read_text() == "mine\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.part", "out.csv.vgg.json"]
+
+
 def test_nothing_to_classify_is_wrong_usage(vgg: Vgg) -> None:
     output = vgg(*DEMO)
 

@@ -77,6 +77,18 @@ def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(format: str, many:
 # SIGINT and SIGTERM
 
 
+def test_an_interrupted_parquet_file_can_be_resumed_and_the_run_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    out = tmp_path / "out.parquet"
+    code, _, lines = interrupted(signal.SIGINT, "-o", out)
+
+    assert code == 128 + signal.SIGINT
+    assert lines[-1] == "vgg: interrupted: the same command with --resume goes on"
+    resume = command("-k", "2", "-o", out, "--resume", "--files-from", "-")
+    subprocess.run(resume, input=f"{digit('one')}\n/no/such.png\n".encode(), timeout=PATIENCE, check=False)
+    assert out.is_file()
+
+
 def interrupted(number: signal.Signals, *options: str | Path) -> tuple[int, list[bytes], list[str]]:
     """Signal a run that waits for more inputs, after its first failure is said: exit code, rows, lines of stderr."""
     process = launch("-k", "2", *options, "--files-from", "-")

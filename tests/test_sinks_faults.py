@@ -76,7 +76,7 @@ def test_no_room_behind_a_device_is_an_output_error(arguments: tuple[str, ...]) 
     where = arguments[1] if len(arguments) > 1 else "standard output"
     assert (code, errors) == (
         4,
-        f"cannot write {where}: no space left on device. Make room and run the same command again with --resume.\n",
+        f"cannot write {where}: no space left on device. Name another output with -o.\n",
     )
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -259,14 +260,20 @@ def _run() -> None:
 
 def main() -> None:
     """The console script."""
+    code = 0
     try:
         _run()
     except SystemExit as leaving:
-        if threading.active_count() == 1:
-            raise
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except Exception:  # a bug: its traceback, and no code that means something else
+        if sys.stderr is not None:
+            traceback.print_exc()
+        code = StoppedError.exit_code
+    if threading.active_count() > 1:
         # Stopped early: a thread may still be inside an engine, and tearing the interpreter down under it hangs or
         # aborts the process.  Results have been handed over already, so only messages are left to flush.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, AttributeError):
                 stream.flush()
-        os._exit(leaving.code if isinstance(leaving.code, int) else 0)
+        os._exit(code)
+    sys.exit(code)

@@ -59,7 +59,7 @@ class ForbiddenError(CheckpointError):
     """The checkpoint asks for code or objects beyond tensors and plain data; nothing of it was executed.
 
     Args:
-        names: the dotted names that unpickling would have looked up, in order of appearance.
+        names: the dotted names beyond tensors and plain data that unpickling would have looked up, in order.
     """
 
     def __init__(self, what: str, where: str, why: str, next_step: str, names: tuple[str, ...] = ()) -> None:

@@ -92,7 +92,7 @@ def discover(
     Args:
         inputs: files, folders, or "-" for one image on standard input.
         passed_over: filled while iterating.
-        recursive: descend into the folders of folders; loops of links end.
+        recursive: descend into the folders of folders; loops of links end, and a folder is entered by a link once.
         files_from: a file with one path a line, or "-" for standard input.
         null: the paths in `files_from` end with a zero byte instead of a newline.
 
@@ -165,7 +165,10 @@ def read_list(stream: BinaryIO, null: bool) -> Iterator[str]:
     """Paths separated by newlines or zero bytes, as they arrive; empty ones are no paths."""
     if not null:
         for line in stream:
-            if path := line.rstrip(b"\n"):
+            path = line.rstrip(b"\n")
+            if path.endswith(b"\r") and not os.path.lexists(path):
+                path = path[:-1]  # a list from Windows
+            if path:
                 yield os.fsdecode(path)
         return
     rest = b""
@@ -195,6 +198,7 @@ def _walk(root: str, recursive: bool, passed_over: PassedOver) -> Iterator[Input
     # Python's calls.
     rest: list[Iterator[tuple[str, bool]]] = [iter([(root, True)])]
     identities: list[tuple[int, int]] = []
+    linked: set[tuple[int, int]] = set()
     while rest:
         path, is_folder = next(rest[-1], ("", False))
         if not path:
@@ -205,13 +209,16 @@ def _walk(root: str, recursive: bool, passed_over: PassedOver) -> Iterator[Input
         elif is_folder:
             try:
                 status = os.stat(path)
-                if (status.st_dev, status.st_ino) in identities:
-                    continue  # a link back to a folder that we are in
+                identity = (status.st_dev, status.st_ino)
+                is_link = os.path.islink(path)
+                if identity in identities or (is_link and identity in linked):
+                    continue  # a link back to a folder that we are in, or to one that a link has led to already
                 rest.append(_entries(path, _listing(path)))
             except OSError:
                 yield Input(path, given=False)  # opening it as an image says why
             else:
-                identities.append((status.st_dev, status.st_ino))
+                identities.append(identity)
+                linked.update([identity] * is_link)
         elif is_image_like(path):
             yield Input(path, given=False)
         else:

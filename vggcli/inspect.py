@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vggcli import dialects, labels, model, statedict, store, zoo
 from vggcli.checkpoint import Checkpoint, Tensor, open_checkpoint, read_checkpoint
-from vggcli.errors import MismatchError, UsageError
+from vggcli.errors import ForbiddenError, MismatchError, UsageError
 from vggcli.listing import Listing
 from vggcli.notes import note
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("key", "shape", "dtype")
 STATISTICS = ("min", "max", "mean", "std", "nan", "inf")
+_MOST_NAMES = 1000  # of forbidden objects, one line each
 _SHOWN = 5  # keys named in a warning
 
 
@@ -42,8 +43,21 @@ def inspect(name: str, arch: str | None = None, *, verify: bool = False, stats: 
         return _inspect_url(name, arch)
     path = model.DEMO_FILE if name == zoo.DEMO else Path(name)
     digest = _verified(path) if verify else None
-    with closing(open_checkpoint(path)) as checkpoint:
-        return _listing(checkpoint, arch, stats=stats, digest=digest)
+    try:
+        with closing(open_checkpoint(path)) as checkpoint:
+            return _listing(checkpoint, arch, stats=stats, digest=digest)
+    except ForbiddenError as error:
+        _say_forbidden(error)
+        raise
+
+
+def _say_forbidden(error: ForbiddenError) -> None:
+    """The names that the error itself does not quote."""
+    rest = [forbidden for forbidden in error.names if forbidden not in str(error)]
+    for forbidden in rest[:_MOST_NAMES]:
+        note(f"it asks for {forbidden}")
+    if len(rest) > _MOST_NAMES:
+        note(f"it asks for {len(rest) - _MOST_NAMES} more")
 
 
 def _is_url(name: str) -> bool:
@@ -53,8 +67,12 @@ def _is_url(name: str) -> bool:
 def _inspect_url(url: str, arch: str | None) -> tuple[Listing, bool]:
     from vggcli.remote import RemoteSource
 
-    with closing(RemoteSource(url)) as source:
-        return _listing(read_checkpoint(source), arch, stats=False, digest=None)
+    try:
+        with closing(RemoteSource(url)) as source:
+            return _listing(read_checkpoint(source), arch, stats=False, digest=None)
+    except ForbiddenError as error:
+        _say_forbidden(error)
+        raise
 
 
 def _listing(checkpoint: Checkpoint, arch: str | None, *, stats: bool, digest: str | None) -> tuple[Listing, bool]:

@@ -99,4 +99,4 @@ def _names(value: object) -> tuple[str, ...] | None:
 
 def digest(names: Sequence[str]) -> str:
     """A short fingerprint of a list of names, to tell one list from another."""
-    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:12]

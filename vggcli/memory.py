@@ -28,9 +28,20 @@ def _of_machine() -> int | None:
 def _of_container() -> int | None:
     try:
         limit = (_CGROUP / "memory.max").read_text().strip()
-        return None if limit == "max" else int(limit) - int((_CGROUP / "memory.current").read_text())
+        if limit == "max":
+            return None
+        return int(limit) - int((_CGROUP / "memory.current").read_text()) + _page_cache()
     except (OSError, ValueError):
         return None
+
+
+def _page_cache() -> int:
+    """What the container counts as used and gives back when asked: files, the mapped weights among them."""
+    try:
+        counts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        return int(counts["active_file"]) + int(counts["inactive_file"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def check_batch(batch_size: int, image_bytes: int) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEMO_FILE = Path(__file__).parent / "demo" / "digits.safetensors"
+_LARGEST_SIZE = 1024  # a file of nothing but expanded tensors could ask for any
 _SHOWN = 3  # keys quoted in an error; `vgg inspect` lists them all
 
 
@@ -107,7 +108,7 @@ def locate(weights: str | None, arch: str | None, options: store.FetchOptions) -
     """
     if weights is None:
         weights = zoo.variant(arch or zoo.DEFAULT_VARIANT).name
-    elif os.path.lexists(weights) and weights != zoo.DEMO:
+    elif os.path.lexists(weights) and weights != zoo.DEMO and not _is_folder_named_as(weights):
         return Path(weights)
     if weights == zoo.DEMO:
         return DEMO_FILE
@@ -119,6 +120,11 @@ def locate(weights: str | None, arch: str | None, options: store.FetchOptions) -
     if file.refusal:
         raise MismatchError("cannot classify with", file.name, file.refusal, f"Use {file.variant}'s own weights")
     return store.fetch(file.url, file.sha256_prefix, options)
+
+
+def _is_folder_named_as(variant: str) -> bool:
+    """A folder `vgg16`, of results say, is no weights file; then the variant is meant."""
+    return variant in zoo.VARIANTS and os.path.isdir(variant)
 
 
 def open_model(
@@ -182,6 +188,10 @@ def _checked(
     if reading is None:
         raise MismatchError(what, str(path), "its keys are those of no VGG layout that vgg knows", see)
     found = zoo.of_architecture(reading.architecture)
+    size = reading.architecture.native_size
+    if not reading.architecture.adaptive and size > _LARGEST_SIZE:
+        why = f"its classifier is for images of {size} pixels a side, and vgg takes {_LARGEST_SIZE} at most"
+        raise MismatchError(what, str(path), why, see)
     if reading.features_only:
         why = f"it holds the convolutions of {found.name if found else 'a VGG'} and no classifier, so it has no classes"
         next_step = f"Use weights with a classifier, e.g. those of `vgg download {zoo.DEFAULT_VARIANT}`"

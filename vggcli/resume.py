@@ -23,7 +23,7 @@ from vggcli.errors import UsageError
 from vggcli.inputs import Input
 from vggcli.records import Record, Settings
 from vggcli.sinks import Sink, open_sink
-from vggcli.sinks.atomic import replace_atomically
+from vggcli.sinks.atomic import check_replaceable, replace_atomically
 from vggcli.sinks.lines import ENCODERS, LineSink
 from vggcli.sinks.parquet import journal_path, restore
 from vggcli.sinks.readback import header_end, read_back
@@ -66,9 +66,10 @@ class Run:
 
     Attributes:
         kept: records of an earlier run that stay as they are.
+        is_resumable: whether a later run can go on from what this one leaves.
     """
 
-    def __init__(self, sink: Sink, settings: Settings, old: _Old | None = None) -> None:
+    def __init__(self, sink: Sink, settings: Settings, old: _Old | None = None, *, is_resumable: bool = True) -> None:
         self._sink, self._settings, self._old = sink, settings, old
         self._is_placed = old is None  # whether the file ends where this run writes
         self._written = 0  # records taken
@@ -76,6 +77,7 @@ class Run:
         self._failed: list[_Failed] = []
         self._retried: list[Record] = []
         self.kept = 0
+        self.is_resumable = is_resumable
 
     def __enter__(self) -> Run:
         return self
@@ -216,7 +218,7 @@ def open_run(
         if resume:
             why = "a table is for people" if format == "table" else "it needs a file"
             raise UsageError("cannot resume", "", why, "Use -o FILE with the format tsv, csv, jsonl or parquet")
-        return Run(open_sink(format, output, overwrite=overwrite), settings)
+        return Run(open_sink(format, output, overwrite=overwrite), settings, is_resumable=False)
     target = Path(os.path.realpath(output))
     lines = journal_path(target) if format == "parquet" else target
     if resume and _has_records(lines, target):
@@ -225,6 +227,7 @@ def open_run(
             restore(target, lines)
         sink = open_sink(format, output, resume=True)
         return Run(sink, settings, _Old(lines, "jsonl" if format == "parquet" else format, str(output)))
+    check_replaceable(sidecar_path(target))  # before an old file is emptied
     sink = open_sink(format, output, overwrite=overwrite or resume)
     # After the file is emptied and before its first record: a sidecar never stands beside records of another run.
     _write_sidecar(target, format, settings)

@@ -19,7 +19,7 @@ from vggcli.engines.devices import cores, may_have_accelerator
 from vggcli.errors import StoppedError
 from vggcli.images import Decoding, ImageLoader
 from vggcli.model import Model
-from vggcli.notes import is_terminal, note, stdout_is_terminal
+from vggcli.notes import is_terminal, note, show_cursor, stdout_is_terminal
 from vggcli.pipeline import Pipeline
 from vggcli.progress import Progress
 from vggcli.ranking import to_record
@@ -216,6 +216,7 @@ class Session:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
+            show_cursor()
             os._exit(128 + number)
         self._signal = number
         self._pipeline.stop()
@@ -227,6 +228,7 @@ class Session:
             while number := signals.read(1):
                 if number[0] in _ENDING:
                     if not self._over.wait(_LEAVE_SECONDS):
+                        show_cursor()
                         self._say_interrupted()
                         os._exit(128 + number[0])
                     return
@@ -236,7 +238,7 @@ class Session:
         note(f"interrupted: {how}")
 
     def _is_resumable(self) -> bool:
-        return self._request.output is not None and self._format != "table" and self._request.output.is_file()
+        return self._request.resume if self._output is None else self._output.is_resumable
 
     def _say_counts(self) -> None:
         failed, seconds = self._failures.total(), monotonic() - self._began

@@ -133,9 +133,12 @@ def on_mirror(mirror: str, url: str) -> list[str]:
 
 
 def sha256_prefix_of(file_name: str) -> str | None:
-    """The beginning of the SHA-256 that a published file carries in its name: "vgg16_bn-6c64b313.pth" -> "6c64b313"."""
+    """The beginning of the SHA-256 that a published file carries in its name: "vgg16_bn-6c64b313.pth" -> "6c64b313".
+
+    Digits alone are taken for a date or a step: model-20240101.pth.
+    """
     found = re.search(r"-([0-9a-f]{8,64})\.[a-z]+$", file_name)
-    return found.group(1) if found else None
+    return found.group(1) if found and not found.group(1).isdigit() else None
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:
@@ -161,7 +164,7 @@ def verify(path: Path, sha256_prefix: str | None = None) -> str:
             "wrong weights file",
             str(path),
             f"its SHA-256 begins with {digest[: len(sha256_prefix)]}, not {sha256_prefix}: damaged, or another file",
-            "Delete it and download it again",
+            "If it was downloaded, fetch it again",
         )
     return digest
 

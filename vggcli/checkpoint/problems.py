@@ -34,7 +34,7 @@ class Forbidden(Unreadable):
     """The pickle asks for code or classes beyond tensors and plain data.
 
     Args:
-        names: every dotted name that the pickle looks up, in order of first appearance.
+        names: every dotted name beyond tensors and plain data that the pickle looks up, in order of first appearance.
         hostile: True when one is of a module that only attacks need.
     """
 

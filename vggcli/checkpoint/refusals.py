@@ -37,12 +37,12 @@ def forbidden(names: dict[str, bool]) -> Forbidden:
     if hostile:
         why = f"its pickle would run or import {_listed(hostile)} when loaded; nothing was executed"
         next_step = "Do not load it with other tools; get the weights from a source you trust"
-        return Forbidden(why, next_step, tuple(names), hostile=True)
+        return Forbidden(why, next_step, tuple(unknown), hostile=True)
     if any(name.startswith(MODEL_MODULES) for name in unknown):
         why = f"it holds a whole pickled model ({_listed(unknown)}), not only weights; nothing was executed"
-        return Forbidden(why, RESAVE, tuple(names))
+        return Forbidden(why, RESAVE, tuple(unknown))
     why = f"it holds objects beside its tensors ({_listed(unknown)}); nothing was executed"
-    return Forbidden(why, RESAVE_PART, tuple(names))
+    return Forbidden(why, RESAVE_PART, tuple(unknown))
 
 
 def _listed(names: list[str]) -> str:

@@ -21,7 +21,7 @@ def replace_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     Raises:
         OutputError: no room, an input/output error; `path` is as before.
     """
-    part = path.with_name(path.name + ".part")
+    part = _part(path)
     try:
         try:
             with part.open("wb") as file:
@@ -35,3 +35,22 @@ def replace_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def check_replaceable(path: Path) -> None:
+    """Find out that `replace_atomically` could not begin, without touching `path`.
+
+    Raises:
+        OutputError: its folder takes no new file, or the name is too long for one.
+    """
+    part = _part(path)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _part(path: Path) -> Path:
+    # A name that nobody else gives a file: one `FILE.part` beside `FILE` may be the person's own.
+    return path.with_name(f".{path.name}.vgg-part")

@@ -26,6 +26,7 @@ except ImportError:  # Windows has no advisory locks of this kind
 
 _STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 # Names of open descriptors: even where one leads to a regular file, that file is the shell's business, not ours.
+_ANOTHER = "Name another output with -o"
 _DESCRIPTOR_FOLDERS = ("/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 
 
@@ -53,27 +54,22 @@ def is_regular(output: Path) -> bool:
         raise cannot_write(output, error) from error
 
 
-def cannot_write(output: Path | str, error: OSError, next_step: str = "") -> OutputError:
+def cannot_write(output: Path | str, error: OSError, *, resumable: bool = True) -> OutputError:
     """The error for an output that cannot be opened or written, in plain words."""
-    steps = {
-        errno.ENOENT: "Make the folder first, or name another with -o",
-        errno.ENOSPC: "Make room and run the same command again with --resume",
-        errno.EDQUOT: "Make room and run the same command again with --resume",
-    }
+    room = "Make room and run the same command again with --resume" if resumable else _ANOTHER
+    steps = {errno.ENOENT: "Make the folder first, or name another with -o", errno.ENOSPC: room, errno.EDQUOT: room}
     why = (error.strerror or str(error)).lower()
-    return OutputError(
-        "cannot write", str(output), why, next_step or steps.get(error.errno or 0, "Name another output with -o")
-    )
+    return OutputError("cannot write", str(output), why, steps.get(error.errno or 0, _ANOTHER))
 
 
 @contextmanager
-def _in_plain_words(where: str) -> Iterator[None]:
+def _in_plain_words(where: str, *, resumable: bool = True) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:  # nobody reads any more: no fault, and the caller ends the run in silence
         raise
     except OSError as error:
-        raise cannot_write(where, error) from error
+        raise cannot_write(where, error, resumable=resumable) from error
 
 
 class Stream:
@@ -103,7 +99,7 @@ class Stream:
             BrokenPipeError: nobody reads any more.
             OutputError: no room, an input/output error, ...; a regular file is cut back to its last whole record.
         """
-        with _in_plain_words(self.where):
+        with _in_plain_words(self.where, resumable=self._regular):
             try:
                 self._write_all(memoryview(data))
             except BaseException:
@@ -146,7 +142,7 @@ def open_stdout() -> Stream:
     """
     if sys.stdout is None:
         raise OutputError("cannot write", "standard output", "it is closed", "Name an output with -o")
-    with _in_plain_words("standard output"):
+    with _in_plain_words("standard output", resumable=False):
         sys.stdout.flush()
     buffer = sys.stdout.buffer
     return Stream(getattr(buffer, "raw", buffer), "standard output", regular=False, is_ours=False)
@@ -195,8 +191,14 @@ def check_file(output: Path, *, replace: bool) -> None:
     if not replace and is_regular(output) and output.exists():
         raise _exists(output)
     folder = Path(os.path.realpath(output)).parent
-    if not output.exists() and not os.access(folder, os.W_OK | os.X_OK):
+    number = 0
+    if output.is_dir():
+        number = errno.EISDIR
+    elif output.exists():
+        number = 0 if os.access(output, os.W_OK) else errno.EACCES
+    elif not os.access(folder, os.W_OK | os.X_OK):
         number = errno.EACCES if folder.is_dir() else errno.ENOENT
+    if number:
         raise cannot_write(output, OSError(number, os.strerror(number)))
 
 
