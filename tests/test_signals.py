@@ -6,6 +6,7 @@ by itself; the test waits for a line of it, never for a time.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import random
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,3 +215,28 @@ def test_a_reader_that_leaves_after_one_line_is_no_fault(format: str) -> None:
     assert process.returncode == 4
     assert len(lines) == 1
     assert re.fullmatch(COUNTS, lines[0])
+
+
+def test_interrupted_again_and_again_it_leaves_the_cursor_on(tmp_path: Path) -> None:
+    keeper, terminal = os.openpty()
+    options = command("-o", tmp_path / "out.tsv", "--files-from", "-")
+    with subprocess.Popen(options, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=terminal) as process:
+        os.close(terminal)
+        assert process.stdin is not None
+        process.stdin.write(f"{digit('one')}\n".encode())
+        process.stdin.flush()
+        shown = b""
+        while b"1 images" not in shown:  # the progress line, which hides it
+            shown += os.read(keeper, 1 << 16)
+        deadline = time.monotonic() + LEAVING
+        while process.poll() is None and time.monotonic() < deadline:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        process.kill()
+    with contextlib.suppress(OSError):  # how Linux says that nobody holds the terminal any more
+        while block := os.read(keeper, 1 << 16):
+            shown += block
+    os.close(keeper)
+
+    assert process.returncode in (128 + signal.SIGINT, -signal.SIGINT)
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")

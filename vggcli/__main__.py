@@ -19,9 +19,10 @@ def main() -> None:
 
 
 def _fill_descriptors() -> None:
-    """Keep closed standard streams (`2>&-`) closed to us: the next file opened would take their places, results say.
+    """Put the null device in the place of closed standard streams (`2>&-`).
 
-    A library that writes an error message to descriptor 2 would write it there.
+    The next file to be opened, the one for results perhaps, would take the place otherwise, and with it whatever a
+    library writes to standard error.
     """
     for descriptor in range(3):
         try:
