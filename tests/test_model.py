@@ -235,6 +235,15 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+def test_a_small_file_that_asks_for_huge_images_is_refused(tmp_path: Path) -> None:
+    path = hollow_file(tmp_path / "w.pth", Staged, pool=40)
+    assert path.stat().st_size < 100_000
+
+    with pytest.raises(MismatchError, match="for images of 1280 pixels a side, and vgg takes 1024 at most"):
+        open_model(path)
+    open_model(hollow_file(tmp_path / "largest.pth", Staged, pool=32)).close()
+
+
 @pytest.mark.parametrize("kind", UNREADABLE)
 @pytest.mark.parametrize("command", [["predict", "x.png", "-w"], ["inspect"], ["inspect", "--stats"], ["summary"]])
 def test_an_unreadable_file_is_explained(kind: str, command: list[str], tmp_path: Path, vgg: Vgg) -> None:
