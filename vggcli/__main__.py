@@ -14,7 +14,8 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
-        print("vgg: interrupted", file=sys.stderr)
+        if sys.stderr is not None:  # else `print` would take standard output
+            print("vgg: interrupted", file=sys.stderr)
         sys.exit(130)
 
 
