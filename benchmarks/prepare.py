@@ -45,8 +45,8 @@ def weights(folder: str, output: Path) -> None:
     """
     import torch
 
-    from vggcli import zoo
-    from vggcli.network import VGG
+    from vggcli.network import zoo
+    from vggcli.network.module import VGG
 
     torch.manual_seed(SEED)
     network = VGG(zoo.variant(ARCH).architecture)

@@ -20,8 +20,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from vggcli.checkpoint import Checkpoint, Tensor, open_checkpoint
 from vggcli.errors import CheckpointError
+from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint
 
 FORMATS = ("zip", "legacy", "safetensors")
 MAGIC = 0x1950A86A20F9469CFC6C

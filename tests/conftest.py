@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vggcli.cli import app
+from vggcli.cli.app import app
 
 Vgg = Callable[..., "Output"]
 

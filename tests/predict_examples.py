@@ -14,10 +14,10 @@ from typing import Any
 
 from conftest import Output
 
-from vggcli import zoo
 from vggcli.demo.data import LABELS
-from vggcli.model import DEMO_FILE
+from vggcli.network import zoo
 from vggcli.text import unescape, unguard_formula
+from vggcli.weights.model import DEMO_FILE
 
 DIGITS = DEMO_FILE.parent / "digits"
 DEMO = ("predict", "--weights", "demo")

@@ -17,10 +17,10 @@ import vggcli
 PACKAGE = Path(vggcli.__file__).parent
 HEAVY = "torch torchvision openvino pyarrow httpx rich PIL numpy safetensors sklearn matplotlib".split()
 # Modules about torch itself, imported only by functions that need it.
-ABOUT_TORCH = ("vggcli.network", "vggcli.demo.")
+ABOUT_TORCH = ("vggcli.network.module", "vggcli.demo.")
 LOADED = """
 import sys
-from vggcli.cli import app
+from vggcli.cli.app import app
 try:
     app(sys.argv[2:], prog_name="vgg")
 except SystemExit as leaving:
@@ -112,5 +112,5 @@ def test_imports_go_one_way() -> None:
     graph = {name: imported(path, set(paths)) - {name} for name, path in paths.items()}
     order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
 
-    assert order.index("vggcli.errors") < order.index("vggcli.model") < order.index("vggcli.cli")
+    assert order.index("vggcli.errors") < order.index("vggcli.weights.model") < order.index("vggcli.cli.app")
     assert order[-1] == "vggcli.__main__"

@@ -10,7 +10,7 @@ def main() -> None:
     """Run `vgg`."""
     _fill_descriptors()
     try:
-        from vggcli.cli import main as run
+        from vggcli.cli.app import main as run
 
         run()
     except KeyboardInterrupt:

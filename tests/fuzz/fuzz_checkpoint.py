@@ -70,8 +70,8 @@ def seeds() -> list[bytes]:
 
 def read_everything(path: str) -> None:
     """Open the file and read every number in it."""
-    from vggcli.checkpoint import Tensor, open_checkpoint
     from vggcli.errors import CheckpointError
+    from vggcli.weights.checkpoint import Tensor, open_checkpoint
 
     def walk(node: object) -> None:
         if isinstance(node, Tensor):
@@ -97,7 +97,7 @@ if __name__ == "__main__":
     fuzz(
         Target(
             doc=__doc__ or "",
-            modules=("vggcli.checkpoint",),
+            modules=("vggcli.weights.checkpoint",),
             packages=("vggcli",),
             seeds=seeds,
             words=WORDS,

@@ -69,8 +69,8 @@ def plugins() -> list[str]:
 
 def start() -> Callable[[str], None]:
     from vggcli.errors import InputError
-    from vggcli.images import Decoding, ImageLoader
-    from vggcli.inputs import Input
+    from vggcli.images.decode import Decoding, ImageLoader
+    from vggcli.images.discover import Input
 
     loaders = [
         ImageLoader(Decoding(max_pixels=MAX_PIXELS)),
@@ -93,7 +93,7 @@ if __name__ == "__main__":
     fuzz(
         Target(
             doc=__doc__ or "",
-            modules=("PIL.Image", *plugins(), "vggcli.images"),
+            modules=("PIL.Image", *plugins(), "vggcli.images.decode"),
             packages=("vggcli", "PIL"),
             seeds=seeds,
             longest=1 << 14,

@@ -29,10 +29,10 @@ from torch.nn import functional
 from vggcli.demo.data import LABELS, SOURCE, Digits, load
 from vggcli.demo.variation import varied
 from vggcli.errors import VggError
-from vggcli.images import Decoding, ImageLoader
-from vggcli.inputs import Input
-from vggcli.network import VGG
-from vggcli.zoo import DEMO, DEMO_WHAT, variant
+from vggcli.images.decode import Decoding, ImageLoader
+from vggcli.images.discover import Input
+from vggcli.network.module import VGG
+from vggcli.network.zoo import DEMO, DEMO_WHAT, variant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,7 @@ from vggcli.engines import Engine, devices, openvino
 from vggcli.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
-    from vggcli.model import Model
+    from vggcli.weights.model import Model
 
 
 def check(engine: str, device: str) -> None:
@@ -44,7 +44,7 @@ def open_engine(model: Model, engine: str, device: str, precision: str, note: Ca
         DeviceError: what was asked for cannot be used.
     """
     check(engine, device)
-    precision = settled(precision, model)
+    precision = resolve_precision(precision, model)
     if engine == "openvino":
         return openvino.OpenVINOEngine(model, precision)
     on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
@@ -61,7 +61,7 @@ def open_engine(model: Model, engine: str, device: str, precision: str, note: Ca
     return TorchEngine(model, "cpu" if on_cpu else device, precision)
 
 
-def settled(precision: str, model: Model) -> str:
+def resolve_precision(precision: str, model: Model) -> str:
     """The precision asked for, with "auto" narrowed to fp32 for networks without batch norm.
 
     Nothing keeps their activations near zero, so the 8 bits of bf16 go to what all images have in common: measured on a

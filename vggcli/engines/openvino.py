@@ -8,16 +8,16 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vggcli import folding
-from vggcli.engines.trimming import Trimmer
+from vggcli.engines import folding
+from vggcli.engines.pages import PageDropper
 from vggcli.errors import DeviceError
-from vggcli.layers import AdaptiveAvgPool, Conv2d, Linear, MaxPool
+from vggcli.network.layers import AdaptiveAvgPool, Conv2d, Linear, MaxPool
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vggcli.model import Model
+    from vggcli.weights.model import Model
 
 # Measured on 2 and 4 cores: larger batches cost memory (13 MB of activations an image in fp32) and win nothing.
 BATCH_SIZE = 8
@@ -64,12 +64,14 @@ class OpenVINOEngine:
             core = import_openvino().Core()
             capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             self.precision = _precision(precision, capabilities)
-            self._trimmer = Trimmer(model.forget_pages)  # until the first answer: the weights are laid out in it
+            self._page_dropper = PageDropper(
+                model.forget_pages
+            )  # until the first answer: the weights are laid out in it
             try:
                 compiled = core.compile_model(_graph(model), "CPU", _config(self.precision))
                 self._free: list[Any] = [compiled.create_infer_request() for _ in range(self.depth)]
             except BaseException:
-                self._trimmer.stop()  # another engine may read the pages in place
+                self._page_dropper.stop()  # another engine may read the pages in place
                 raise
         except DeviceError:
             raise
@@ -96,14 +98,14 @@ class OpenVINOEngine:
                 raise _failed(error) from error
             logits: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
             self._free.append(request)
-            self._trimmer.stop()
+            self._page_dropper.stop()
             return logits
 
         return result
 
     def close(self) -> None:
         """See `Engine.close`."""
-        self._trimmer.stop()
+        self._page_dropper.stop()
         self._free.clear()
         del self._compiled
 
@@ -144,7 +146,7 @@ def _graph(model: Model) -> Any:
     flat = False
     for step in folding.steps(model):
         if isinstance(step.layer, Linear) and not flat:
-            node, flat = _filled_up(op.reshape(node, op.constant(np.array([0, -1])), special_zero=True)), True
+            node, flat = _padded_rows(op.reshape(node, op.constant(np.array([0, -1])), special_zero=True)), True
         node = _node(step, node)
     # The rows that were filled up are no images.
     count = op.gather(op.shape_of(images), op.constant(np.array([0])), op.constant(np.array(0)))
@@ -153,7 +155,7 @@ def _graph(model: Model) -> Any:
     return Graph([op.result(node)], [images], model.variant)
 
 
-def _filled_up(node: Any) -> Any:
+def _padded_rows(node: Any) -> Any:
     """(N, features) to (N rounded up to a multiple of `folding.ROWS`, features), with zeros."""
     import numpy as np
     from openvino import opset13 as op

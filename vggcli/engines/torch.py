@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vggcli import folding
-from vggcli.engines import devices
+from vggcli.engines import devices, folding
 from vggcli.errors import DeviceError
-from vggcli.layers import AdaptiveAvgPool, Conv2d, MaxPool
+from vggcli.network.layers import AdaptiveAvgPool, Conv2d, MaxPool
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from vggcli.model import Model
+    from vggcli.weights.model import Model
 
 # Measured: on a CPU the activations of 4 to 8 images stay in its caches and 32 do not; a GPU wants to be full.
 CPU_BATCH_SIZE = 8
@@ -148,9 +147,9 @@ class Replica:
         if isinstance(layer, Conv2d):
             kernel = self._tensor(step.scaled_weight()).contiguous(memory_format=torch.channels_last)
             after = functional.relu_ if step.relu else _identity
-            return lambda x: after(functional.conv2d(_in_company(x), kernel, bias, padding=1)[: len(x)])
+            return lambda x: after(functional.conv2d(_doubled_if_small(x), kernel, bias, padding=1)[: len(x)])
         linear = self._linear(step, bias)
-        return linear if step.layer.name != "fc6" else lambda x: linear(_filled_up(x.flatten(1)))
+        return linear if step.layer.name != "fc6" else lambda x: linear(_padded_rows(x.flatten(1)))
 
     def _linear(self, step: folding.Step, bias: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         from torch.nn import functional
@@ -186,14 +185,14 @@ class Replica:
         raise MemoryError(why)
 
 
-def _in_company(x: torch.Tensor) -> torch.Tensor:
+def _doubled_if_small(x: torch.Tensor) -> torch.Tensor:
     """The input (N, C, H, W); twice where it is a single small one on a CPU, so that it is treated like several."""
     import torch
 
     return torch.cat([x, x]) if len(x) == 1 and x.numel() <= _SMALL and x.device.type == "cpu" else x
 
 
-def _filled_up(x: torch.Tensor) -> torch.Tensor:
+def _padded_rows(x: torch.Tensor) -> torch.Tensor:
     """(N, features) to (N rounded up to a multiple of `folding.ROWS`, features), with zeros."""
     from torch.nn import functional
 

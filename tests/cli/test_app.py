@@ -1,0 +1,302 @@
+"""The command line itself: help, completion, exit codes, and what becomes of outputs that go nowhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import Vgg
+
+from vggcli import __version__, errors
+from vggcli.cli import app
+from vggcli.commands import catalogue
+from vggcli.network.zoo import VARIANTS
+
+COMMANDS = ("predict", "inspect", "download", "list", "summary")
+OPTIONS = {
+    "predict": """-a --arch -w --weights --labels -k --top-k -d --device --engine --precision --resize --no-exif
+        --allow-truncated --max-pixels --fast-decode -b --batch-size -j --workers -r --recursive --files-from -0 --null
+        -f --format -o --output --resume --overwrite --fail-fast --max-errors --offline --mirror""",
+    "inspect": "-a --arch -f --format --verify --stats",
+    "download": "--offline --mirror",
+    "list": "-f --format",
+    "summary": "--num-classes --input-size -f --format",
+}
+CHOICES = {
+    "predict": ["auto|cpu|cuda[:N]|mps", "auto|torch|openvino", "auto|fp32|bf16|fp16", "squash|crop", "FILE|demo"],
+    "inspect": ["auto|table|tsv|json", "FILE|URL"],
+    "summary": ["ARCH|FILE"],
+}
+
+
+def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
+    """`vgg` in a process of its own, standard error kept."""
+    command = [sys.executable, "-m", "vggcli", *map(str, arguments)]
+    return subprocess.run(command, stderr=subprocess.PIPE, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+# Help
+
+
+def test_the_version(vgg: Vgg) -> None:
+    for option in ("--version", "-V"):
+        output = vgg(option)
+        assert (output.code, output.out, output.err) == (0, f"vgg {__version__}\n", "")
+
+
+def test_help_lists_every_command_with_an_example(vgg: Vgg) -> None:
+    output = vgg("--help")
+
+    assert (output.code, output.err) == (0, "")
+    assert re.findall(r"^  (\w+)  +\S", output.out.partition("Commands:")[2], re.MULTILINE) == list(COMMANDS)
+    assert "vgg predict --weights demo" in output.out
+    assert vgg("-h").out == output.out
+
+
+def test_nothing_to_do_is_wrong_usage_answered_with_the_help(vgg: Vgg) -> None:
+    output = vgg()
+
+    assert output.code == 2
+    assert output.out + output.err == vgg("--help").out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_names_every_option_and_gives_an_example(command: str, vgg: Vgg) -> None:
+    output = vgg(command, "--help")
+    named = set(re.findall(r"(?<![\w-])--?[a-z0-9][a-z0-9-]*", output.out.partition("Options:")[2]))
+
+    assert (output.code, output.err) == (0, "")
+    assert set(OPTIONS[command].split()) <= named
+    for choice in CHOICES.get(command, []):
+        assert choice in output.out
+    if command != "list":
+        assert f"\n    vgg {command} " in output.out
+    assert vgg(command, "-h").out == output.out
+
+
+def test_help_of_predict_lists_the_exit_codes(vgg: Vgg) -> None:
+    text = " ".join(vgg("predict", "-h").out.split())
+
+    assert "Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights;" in text
+    assert "4 stopped early; 5 unusable device or engine; 130, 143 interrupted." in text
+
+
+def test_help_is_readable_in_80_columns(vgg: Vgg) -> None:
+    for command in COMMANDS:
+        lines = vgg(command, "-h", env={"COLUMNS": "80"}).out.splitlines()
+        assert max(len(line) for line in lines) <= 80
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'."),
+        (["predict", "--frobnicate"], "No such option"),
+        (["inspect"], "Missing argument 'FILE|URL'."),
+        (["summary"], "Missing argument 'ARCH|FILE'."),
+        (["inspect", "a", "b"], "Got unexpected extra argument"),
+        (["list", "-f", "xml"], "Invalid value for '--format'"),
+        (["predict", "x.png", "--engine", "tpu"], "Invalid value for '--engine'"),
+        (["predict", "x.png", "--workers", "0"], "Invalid value for '--workers'"),
+        (["predict", "x.png", "--batch-size", "0"], "Invalid value for '--batch-size'"),
+        (["predict", "x.png", "--top-k", "0"], "Invalid value for '--top-k'"),
+    ],
+)
+def test_wrong_usage_ends_with_exit_code_2_and_no_output(arguments: list[str], message: str, vgg: Vgg) -> None:
+    output = vgg(*arguments)
+
+    assert (output.code, output.out) == (2, "")
+    assert message in output.err
+    assert "Traceback" not in output.err
+
+
+# Errors to exit codes
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (errors.UsageError("cannot", "x", "why", "Do this"), 2, "cannot x: why. Do this."),
+        (errors.CheckpointError("cannot", "x", "why"), 3, "cannot x: why."),
+        (errors.ForbiddenError("cannot", "x", "why", "Do this"), 3, "cannot x: why. Do this."),
+        (errors.MismatchError("cannot", "x", "why"), 3, "cannot x: why."),
+        (errors.DownloadError("cannot", "x", "why"), 3, "cannot x: why."),
+        (errors.StoppedError("cannot", "x", "why"), 4, "cannot x: why."),
+        (errors.OutputError("cannot"), 4, "cannot."),
+        (errors.DeviceError("cannot", "x", "why"), 5, "cannot x: why."),
+        (errors.InputError("empty", "x", "why"), 1, "cannot classify x: why."),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (
+            MemoryError(),
+            4,
+            "there is not enough memory. Close other programs, or use a smaller --batch-size.",
+        ),
+    ],
+)
+def test_every_error_is_one_line_and_its_exit_code(
+    error: BaseException, code: int, message: str, vgg: Vgg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(catalogue, "catalogue", fail)
+    output = vgg("list")
+
+    assert (output.code, output.out, output.err) == (code, "", f"vgg: {message}\n")
+
+
+def test_no_class_of_errors_is_without_a_code() -> None:
+    def below(kind: type[errors.VggError]) -> list[type[errors.VggError]]:
+        return [kind, *(found for child in kind.__subclasses__() for found in below(child))]
+
+    assert {kind.exit_code for kind in below(errors.VggError)} == {1, 2, 3, 4, 5}
+
+
+def test_control_characters_in_a_message_never_reach_the_terminal(vgg: Vgg) -> None:
+    output = vgg("inspect", "no\x1b[31m\n\tsuch\x07")
+
+    assert output.code == 3
+    assert output.err == (
+        "vgg: cannot read weights no\\x1b[31m\\n\\tsuch\\x07: there is no such file. Check the path.\n"
+    )
+
+
+# Outputs that go nowhere
+
+
+@pytest.mark.parametrize("form", ["tsv", "table", "json"])
+@pytest.mark.parametrize("arguments", [["inspect", "FILE"], ["list"], ["summary", "vgg16"]], ids=lambda a: a[0])
+def test_a_reader_that_leaves_is_no_fault(arguments: list[str], form: str, narrow_file: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "wb") as pipe:
+        done = run(*(str(narrow_file) if a == "FILE" else a for a in arguments), "-f", form, stdout=pipe)
+
+    assert (done.returncode, done.stderr) == (4, b"")
+
+
+def test_the_first_line_can_be_had(narrow_file: Path) -> None:
+    command = '"$0" -m vggcli inspect "$1" | head -1'
+    done = subprocess.run(["sh", "-c", command, sys.executable, narrow_file], capture_output=True, check=True)
+
+    assert done.stdout == b"features.0.weight\t[8, 3, 3, 3]\tfloat32\n"
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["list", "-f", "table"], ["download", "demo"], ["--help"], ["--version"], ["predict", "--help"]],
+)
+def test_a_full_disk_is_explained(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run(*arguments, stdout=full)
+
+    assert (done.returncode, done.stderr) == (4, b"vgg: cannot write standard output: no space left on device.\n")
+
+
+def test_results_stay_results_when_standard_error_is_closed(tmp_path: Path) -> None:
+    command = '"$0" -m vggcli predict --weights demo -k 1 -f jsonl -o "$1" /no/such.png 2>&-'
+    out = tmp_path / "out.jsonl"
+    done = subprocess.run(["sh", "-c", command, sys.executable, out], stdout=subprocess.PIPE, check=False)
+    on_stdout = subprocess.run(
+        ["sh", "-c", command.replace('-o "$1"', ""), sys.executable], stdout=subprocess.PIPE, check=False
+    )
+
+    assert (done.returncode, done.stdout, on_stdout.returncode) == (1, b"", 1)
+    assert out.read_bytes() == on_stdout.stdout
+    assert [json.loads(line)["status"] for line in on_stdout.stdout.splitlines()] == ["error"]
+
+
+def test_a_bug_is_a_traceback_and_no_code_that_means_something_else() -> None:
+    code = "import vggcli.cli.app as c; c.app = lambda: 1 / 0; c.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert done.returncode == 4
+    assert done.stderr.endswith(b"ZeroDivisionError: division by zero\n")
+
+
+def test_a_closed_output_is_explained() -> None:
+    command = '"$0" -m vggcli list >&-'
+    done = subprocess.run(["sh", "-c", command, sys.executable], stderr=subprocess.PIPE, check=False)
+
+    assert (done.returncode, done.stderr) == (4, b"vgg: cannot write standard output: it is closed.\n")
+
+
+def test_output_is_utf8_whatever_the_locale(tmp_path: Path) -> None:
+    """And a path that is no UTF-8 comes out as the bytes it is, so that a program finds the file."""
+    home = os.fsencode(tmp_path) + b"/caf\xe9"
+    environment = {
+        **os.environb,
+        b"TORCH_HOME": home,
+        b"LC_ALL": b"C",
+        b"PYTHONUTF8": b"0",
+        b"PYTHONCOERCECLOCALE": b"0",
+    }
+    folder = home + b"/hub/checkpoints"
+    os.makedirs(folder)
+    with open(folder + b"/vgg11-8a719046.pth", "wb") as file:
+        file.write(b"weights")
+    done = run("download", "vgg11", stdout=subprocess.PIPE, env=environment)
+
+    assert (done.returncode, done.stdout) == (0, folder + b"/vgg11-8a719046.pth\n")
+
+
+# Completion
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("vgg ", list(COMMANDS)),
+        ("vgg pre", ["predict"]),
+        ("vgg predict --arch vgg1", [name for name in VARIANTS if name.startswith("vgg1")]),
+        ("vgg predict -a vgg19", ["vgg19", "vgg19_bn"]),
+        ("vgg inspect w.pth --arch vgg16_", ["vgg16_bn"]),
+        ("vgg download vgg11", ["vgg11", "vgg11_bn"]),
+        ("vgg summary d", ["demo"]),
+        ("vgg predict --eng", ["--engine"]),
+        ("vgg predict --engine o", ["openvino"]),
+        ("vgg list -f j", ["json"]),
+    ],
+)
+def test_the_shell_completes(words: str, expected: list[str], vgg: Vgg) -> None:
+    asked = {"_VGG_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+
+    assert vgg(env=asked).out.split() == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed(shell: str, vgg: Vgg) -> None:
+    output = vgg(env={"_VGG_COMPLETE": f"source_{shell}"})
+
+    assert output.code == 0
+    assert f"_VGG_COMPLETE=complete_{shell}" in output.out
+
+
+# The program
+
+
+def test_the_module_and_the_function_are_the_same_program(vgg: Vgg) -> None:
+    done = run("--version", stdout=subprocess.PIPE)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, vgg("--version").bytes, b"")
+
+
+def test_the_console_script_calls_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["vgg", "--version"])
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # threads of other tests are no reason to end at once
+    with pytest.raises(SystemExit) as leaving:
+        app.main()
+
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out == f"vgg {__version__}\n"

@@ -1,0 +1,64 @@
+"""What is said of a file that is no image, and how a missing end is told from damage."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vggcli.images.signatures import describe, ends_early
+
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+# Formats that say where they end.
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "AVIF", "JPEG2000")
+
+
+def saved(format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    PHOTO.save(file, format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"<!DOCTYPE html><html>", "HTML page"),
+        (b"\xef\xbb\xbf\r\n <HTML>", "HTML page"),
+        (b"<svg xmlns=", "SVG drawing"),
+        (b"<?xml version=", "XML document"),
+        (b"%PDF-1.7\n\xe2", "PDF document"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript program, which is never run"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull`"),
+        (b"PK\x03\x04\x14\0", "zip archive"),
+        (b"\x1f\x8b\x08\0", "gzip"),
+        (b"\0\0\0\x18ftypheic\0\0", "HEIC image"),
+        (b"\0\0\0\x18ftypavif\0\0", "AVIF"),
+        (b"\0\0\0\x18ftypisom\0\0", "video or audio"),
+        (b"\0" * 100, "only zero bytes"),
+        (b"hello, world\n", "text file"),
+        (b"\x7fELF\x02\x01", "no decoder knows its format"),
+    ],
+)
+def test_a_foreign_file_is_called_by_its_name(head: bytes, words: str) -> None:
+    assert words in describe(head)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_whole_file_ends_where_it_should(format: str) -> None:
+    assert not ends_early(io.BytesIO(saved(format)))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_cut_file_is_known_wherever_it_was_cut(format: str) -> None:
+    # TIFF's directory stands at the end, and its decoder notices a cut before that.
+    data = saved(format, **({"compression": "tiff_lzw"} if format == "TIFF" else {}))
+    last = int.from_bytes(data[4:8], "little") if format == "TIFF" else len(data) - 1
+    for size in [*range(20, last, max(1, last // 50)), last]:
+        assert ends_early(io.BytesIO(data[:size])), size
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"BM", b"text", b"RIFF", b"II*\0"])
+def test_scraps_say_nothing_about_their_end(data: bytes) -> None:
+    assert not ends_early(io.BytesIO(data))

@@ -1,0 +1,143 @@
+"""Class names: the user's file, else the checkpoint's own, else ImageNet's, else numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torchvision.models import get_model_weights
+
+from vggcli.errors import UsageError
+from vggcli.network import labels
+
+THREE = ("cat", "dog", "fox")
+
+
+def test_imagenets_names_are_torchvisions() -> None:
+    theirs = get_model_weights("vgg16")["IMAGENET1K_V1"].meta["categories"]
+    # ImageNet has two cranes and two maillots, and torchvision adds a word to tell them apart.
+    differing = {
+        index: names for index, names in enumerate(zip(labels.imagenet(), theirs, strict=True)) if len(set(names)) > 1
+    }
+
+    assert differing == {134: ("crane", "crane bird"), 639: ("maillot", "maillot tank suit")}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (b"cat\ndog\nfox\n", THREE),
+        (b"cat\ndog\nfox", THREE),
+        (b"\xef\xbb\xbfcat\r\ndog\r\nfox\r\n\r\n", THREE),
+        (b"cat\n\nfox\n", ("cat", "", "fox")),
+        ("\N{CAT FACE} \u2028x\n b \n".encode(), ("\N{CAT FACE} \u2028x", " b ")),
+    ],
+)
+def test_a_file_has_one_name_a_line(text: bytes, names: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes(text)
+
+    assert labels.read(str(path)) == names
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: path.write_bytes(b""), "the file is empty. Put one name on each line."),
+        (lambda path: path.write_bytes(b"\r\n\n"), "the file is empty. Put one name on each line."),
+        (lambda path: path.write_bytes(b"caf\xe9\n"), "it is not UTF-8 text. Save it as UTF-8."),
+        (lambda path: path.mkdir(), "is a directory. Give --labels a text file, one name a line."),
+        (lambda path: None, "no such file or directory. Give --labels a text file, one name a line."),
+    ],
+)
+def test_an_unusable_file_is_explained(write: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    write(path)
+    with pytest.raises(UsageError) as caught:
+        labels.read(str(path))
+
+    assert str(caught.value) == f"cannot read the labels {path}: {message}"
+
+
+def test_another_number_of_names_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("cat\ndog\nfox\n")
+    with pytest.raises(UsageError) as caught:
+        labels.for_model(10, str(path), None)
+
+    assert str(caught.value) == (
+        f"cannot use the labels {path}: it has 3 names, the model has 10 classes. "
+        "Give one name a line, in the order of the classes."
+    )
+
+
+def test_the_users_names_come_before_the_checkpoints_and_those_before_imagenets(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(THREE))
+    many = [f"n{index}" for index in range(1000)]
+
+    assert labels.for_model(3, str(path), ["a", "b", "c"]) == THREE
+    assert labels.for_model(3, None, ["a", "b", "c"]) == ("a", "b", "c")
+    assert labels.for_model(1000, None, many) == tuple(many)
+    assert labels.for_model(1000, None, None) == labels.imagenet()
+    assert labels.for_model(1000, None, ["a"]) == labels.imagenet()
+    assert labels.for_model(3, None, ["a"]) == ("class 0", "class 1", "class 2")
+
+
+@pytest.mark.parametrize("key", ["labels", "classes", "class_names", "categories"])
+def test_a_list_beside_the_weights_is_found(key: str) -> None:
+    assert labels.in_checkpoint({"epoch": 3, key: list(THREE)}, {}) == THREE
+    assert labels.in_checkpoint({}, {key: json.dumps(THREE)}) == THREE
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("idx_to_class", {0: "cat", 1: "dog", 2: "fox"}),
+        ("idx_to_class", {2: "fox", 0: "cat", 1: "dog"}),
+        ("id2label", {"0": "cat", "1": "dog", "2": "fox"}),
+        ("class_to_idx", {"fox": 2, "cat": 0, "dog": 1}),
+        ("label2id", {"cat": 0, "dog": 1, "fox": 2}),
+    ],
+)
+def test_a_map_beside_the_weights_is_found(key: str, value: dict[Any, Any]) -> None:
+    assert labels.in_checkpoint({key: value}, {}) == THREE
+    assert labels.in_checkpoint([], {key: json.dumps(value)}) == THREE
+
+
+def test_names_that_are_digits_keep_their_places() -> None:
+    assert labels.in_checkpoint({"class_to_idx": {"7": 0, "3": 1}}, {}) == ("7", "3")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        ["cat", 3],
+        "cat",
+        "[1, 2",
+        "[" * 100_000,
+        None,
+        {0: "cat", 2: "fox"},
+        {0: "cat", float("inf"): "dog"},
+        {0: "cat", float("nan"): "dog"},
+        {0: "cat", 1: None},
+        {"cat": "dog"},
+        {(0, 1): "cat"},
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_no_list_of_names_is_passed_over(value: object) -> None:
+    for key in ("classes", "idx_to_class"):
+        assert labels.in_checkpoint({key: value}, {}) is None
+        assert labels.in_checkpoint({key: value, "label2id": {"cat": 0}}, {}) == ("cat",)
+
+
+def test_a_digest_tells_lists_apart() -> None:
+    assert labels.digest(THREE) == labels.digest(list(THREE))
+    assert labels.digest(THREE) != labels.digest(("dog", "cat", "fox"))
+    assert len(labels.digest(["\udcff"])) == len(labels.digest(["\ud800"])) == 12

@@ -1,0 +1,1 @@
+"""The command line itself: parsing, help, what a person reads on a terminal."""

@@ -1,0 +1,280 @@
+"""Every command of `vgg`: parse, call one function, exit code.  No logic, and nothing heavy at the top."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from vggcli import __version__
+from vggcli.cli import options
+from vggcli.cli.notes import note
+from vggcli.errors import StoppedError, VggError, WeightsError
+
+
+class Commands(typer.core.TyperGroup):
+    """The group of commands, with every error turned into one line and its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VggError as error:
+            note(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError as error:
+            raise typer.Exit(StoppedError.exit_code) from error  # the reader has what it wanted
+        except KeyboardInterrupt as error:
+            note("interrupted")
+            raise typer.Exit(128 + signal.SIGINT) from error
+        except MemoryError as error:
+            note("there is not enough memory. Close other programs, or use a smaller --batch-size.")
+            raise typer.Exit(StoppedError.exit_code) from error
+
+
+app = typer.Typer(
+    name="vgg",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vgg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def vgg(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Classify images with the VGG networks of Simonyan and Zisserman.
+
+    \b
+      vgg predict --weights demo digit.png     no download needed
+      vgg predict --arch vgg16_bn photos/      a table on a terminal, tsv in a pipe
+      vgg inspect weights.pth                  keys and shapes, without loading torch
+    """
+
+
+@app.command()
+def predict(
+    inputs: options.Inputs = None,
+    recursive: options.Recursive = False,
+    files_from: options.FilesFrom = None,
+    null: options.Null = False,
+    resize: options.Resize = options.ResizeName.squash,
+    no_exif: options.NoExif = False,
+    allow_truncated: options.AllowTruncated = False,
+    max_pixels: options.MaxPixels = 89_478_485,
+    fast_decode: options.FastDecode = False,
+    arch: options.Arch = None,
+    weights: options.Weights = None,
+    labels: options.Labels = None,
+    offline: options.Offline = False,
+    mirror: options.Mirror = None,
+    device: options.Device = "auto",
+    engine: options.Engine = options.EngineName.auto,
+    precision: options.Precision = options.PrecisionName.auto,
+    batch_size: options.BatchSize = None,
+    workers: options.Workers = None,
+    top_k: options.TopK = 5,
+    format: options.Format = options.RecordFormat.auto,
+    output: options.Output = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    fail_fast: options.FailFast = False,
+    max_errors: options.MaxErrors = None,
+) -> None:
+    """Classify images: one record for every input, in input order.
+
+    \b
+      vgg predict --weights demo digits/
+      vgg predict -k 1 -f jsonl -r photos/ > labels.jsonl
+      find . -name '*.jpg' -print0 | vgg predict -0 --files-from - -o labels.csv
+
+    Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights; 4 stopped early; 5 unusable
+    device or engine; 130, 143 interrupted.
+    """
+    from vggcli.commands.predict import predict as run
+    from vggcli.commands.session import Request
+    from vggcli.images.decode import Decoding
+
+    decoding = Decoding(
+        crop=resize is options.ResizeName.crop,
+        exif=not no_exif,
+        allow_truncated=allow_truncated,
+        max_pixels=max_pixels,
+        fast=fast_decode,
+    )
+    request = Request(
+        inputs=tuple(inputs or ()),
+        recursive=recursive,
+        files_from=files_from,
+        null=null,
+        arch=arch,
+        weights=weights,
+        labels=labels,
+        top_k=top_k,
+        device=device,
+        engine=engine.value,
+        precision=precision.value,
+        decoding=decoding,
+        batch_size=batch_size,
+        workers=workers,
+        format=format.value,
+        output=output,
+        resume=resume,
+        overwrite=overwrite,
+        max_errors=0 if fail_fast else max_errors,
+        fetch=_fetch_options(offline, mirror),
+    )
+    raise typer.Exit(run(request))
+
+
+def _fetch_options(offline: bool, mirror: str | None) -> Any:
+    from vggcli.weights.store import FetchOptions
+
+    return FetchOptions(offline=offline, mirror=mirror)
+
+
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE|URL", help="A weights file, demo, or an http(s) URL.")],
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            "--arch",
+            "-a",
+            metavar="NAME",
+            help="Hold the file against this variant.",
+            autocompletion=options.variant_names,
+        ),
+    ] = None,
+    format: options.Listing = options.ListingFormat.auto,
+    verify: Annotated[bool, typer.Option("--verify", help="Check the SHA-256 against the name and the zoo.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Range of every tensor; NaN and infinite values.")] = False,
+) -> None:
+    """Print the keys, shapes and types of a weights file, and which VGG it is.
+
+    Torch is not loaded, nothing in the file is run, and of a URL only the parts that describe the tensors are fetched.
+
+    \b
+      vgg inspect vgg16_bn-6c64b313.pth
+      vgg inspect -f tsv weights.pth | cut -f1
+      vgg inspect --arch vgg16 weights.pth && echo fits
+
+    Exit code 3 when the file does not fit --arch.
+    """
+    from vggcli.analysis.inspection import inspect as look
+    from vggcli.cli.tables import show
+
+    listing, in_order = look(file, arch, verify=verify, stats=stats)
+    show(listing, format.value)
+    raise typer.Exit(0 if in_order else WeightsError.exit_code)
+
+
+@app.command()
+def download(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ARCH",
+            help="Variants or weights files.  [default: vgg16_bn]",
+            autocompletion=options.variant_names,
+        ),
+    ] = None,
+    offline: options.Offline = False,
+    mirror: options.Mirror = None,
+) -> None:
+    """Fetch weights into the cache that torch hub uses, and print their paths.
+
+    \b
+      vgg download vgg16_bn vgg19
+      vgg download --mirror https://mirror.example/vgg vgg11
+    """
+    from vggcli.cli.tables import write
+    from vggcli.commands.catalogue import download as fetch
+
+    for path in fetch(names or (), _fetch_options(offline, mirror)):
+        write(f"{path}\n")
+
+
+@app.command("list")
+def list_(format: options.Listing = options.ListingFormat.auto) -> None:
+    """List the variants: size, published accuracy, cached or not."""
+    from vggcli.cli.tables import show
+    from vggcli.commands.catalogue import catalogue
+
+    show(catalogue(), format.value)
+
+
+@app.command()
+def summary(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ARCH|FILE", help="A variant or a weights file.", autocompletion=options.variant_names),
+    ],
+    num_classes: Annotated[
+        int | None, typer.Option("--num-classes", metavar="N", min=1, help="Classes of the last layer.")
+    ] = None,
+    input_size: Annotated[
+        int | None, typer.Option("--input-size", metavar="N", min=1, help="Side of the input in pixels.")
+    ] = None,
+    format: options.Listing = options.ListingFormat.auto,
+) -> None:
+    """Print the layer table of a network: shapes, parameters, multiply-adds.
+
+    \b
+      vgg summary vgg16
+      vgg summary vgg11_bn --num-classes 10 --input-size 32
+    """
+    from vggcli.analysis.layer_table import summarise
+    from vggcli.cli.tables import show
+
+    show(summarise(name, num_classes, input_size), format.value)
+
+
+def _run() -> None:
+    try:
+        app()
+    except OSError as error:
+        # Commands put their own faults into words; the parser, which prints help and version itself, does not.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        note(f"cannot write standard output: {os.strerror(error.errno).lower()}.")
+        sys.exit(StoppedError.exit_code)
+
+
+def main() -> None:
+    """The console script."""
+    code = 0
+    try:
+        _run()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except Exception:  # a bug: its traceback, and no code that means something else
+        if sys.stderr is not None:
+            traceback.print_exc()
+        code = StoppedError.exit_code
+    if threading.active_count() > 1:
+        # Stopped early: a thread may still be inside an engine, and tearing the interpreter down under it hangs or
+        # aborts the process.  Results have been handed over already, so only messages are left to flush.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,226 @@
+"""The options, each declared once: commands that share an option share its name, help and checks."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+INPUT, MODEL, NUMBERS, OUTPUT = "Inputs", "Model", "Numbers and speed", "Output"
+
+
+class EngineName(str, Enum):
+    """--engine"""
+
+    auto = "auto"
+    torch = "torch"
+    openvino = "openvino"
+
+
+class PrecisionName(str, Enum):
+    """--precision"""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class ResizeName(str, Enum):
+    """--resize"""
+
+    squash = "squash"
+    crop = "crop"
+
+
+class RecordFormat(str, Enum):
+    """--format of predict"""
+
+    auto = "auto"
+    table = "table"
+    tsv = "tsv"
+    csv = "csv"
+    jsonl = "jsonl"
+    parquet = "parquet"
+
+
+class ListingFormat(str, Enum):
+    """--format of commands that list"""
+
+    auto = "auto"
+    table = "table"
+    tsv = "tsv"
+    json = "json"
+
+
+def variant_names(incomplete: str) -> list[str]:
+    """Shell completion: the variants whose names begin so."""
+    from vggcli.network.zoo import VARIANTS
+
+    return [name for name in VARIANTS if name.startswith(incomplete)]
+
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="INPUTS", help="Images and folders; - is one image on standard input.", show_default=False),
+]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Descend into subfolders.", rich_help_panel=INPUT)]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option("--files-from", metavar="FILE|-", help="Read paths from a file, one a line.", rich_help_panel=INPUT),
+]
+Null = Annotated[
+    bool, typer.Option("--null", "-0", help="Paths in --files-from end with a zero byte.", rich_help_panel=INPUT)
+]
+Resize = Annotated[
+    ResizeName,
+    typer.Option(
+        "--resize",
+        help="squash: the whole image to 224x224; crop: shorter side to 256, centre 224x224, as published.",
+        rich_help_panel=INPUT,
+    ),
+]
+NoExif = Annotated[bool, typer.Option("--no-exif", help="Ignore the EXIF orientation.", rich_help_panel=INPUT)]
+AllowTruncated = Annotated[
+    bool,
+    typer.Option("--allow-truncated", help="Classify what there is of images that end early.", rich_help_panel=INPUT),
+]
+MaxPixels = Annotated[
+    int, typer.Option("--max-pixels", metavar="N", min=1, help="Refuse larger images.", rich_help_panel=INPUT)
+]
+FastDecode = Annotated[
+    bool,
+    typer.Option(
+        "--fast-decode",
+        help="Let large JPEGs decode at reduced scale; probabilities change.",
+        rich_help_panel=INPUT,
+    ),
+]
+
+Arch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        "-a",
+        metavar="NAME",
+        help="The variant, e.g. vgg16_bn.  [default: what the weights say, else vgg16_bn]",
+        autocompletion=variant_names,
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        "-w",
+        metavar="FILE|demo",
+        help="A .pth, .pt, .bin or .safetensors file, or demo, the digit classifier in the package.  "
+        "[default: the variant's ImageNet weights, downloaded once]",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Class names, one a line.  [default: the checkpoint's own, or ImageNet's for 1000 classes]",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Open no network connection.", rich_help_panel=MODEL)]
+Mirror = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror",
+        metavar="URL",
+        envvar="VGG_MIRROR",
+        help="Fetch weights from there instead of the official server.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
+
+Device = Annotated[
+    str,
+    typer.Option("--device", "-d", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.", rich_help_panel=NUMBERS),
+]
+Engine = Annotated[EngineName, typer.Option("--engine", help="What computes.", rich_help_panel=NUMBERS)]
+Precision = Annotated[
+    PrecisionName,
+    typer.Option("--precision", help="auto: the device's fast type; fp32: the reference.", rich_help_panel=NUMBERS),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        "-b",
+        metavar="N",
+        min=1,
+        help="Images a batch.  [default: measured, 8 on a CPU, 128 on a GPU]",
+        rich_help_panel=NUMBERS,
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        "-j",
+        metavar="N",
+        min=1,
+        max=256,
+        help="Decoding threads.  [default: one a core, 2 to 16]",
+        rich_help_panel=NUMBERS,
+        show_default=False,
+    ),
+]
+
+TopK = Annotated[
+    int,
+    typer.Option(
+        "--top-k",
+        "-k",
+        metavar="N",
+        min=1,
+        help="Classes an image; more than there are means all.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Format = Annotated[
+    RecordFormat,
+    typer.Option(
+        "--format",
+        "-f",
+        help="auto: a table on a terminal, tsv in a pipe, by the ending of -o.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the records there.", rich_help_panel=OUTPUT),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with an interrupted -o FILE; retry what failed.", rich_help_panel=OUTPUT),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing -o FILE.", rich_help_panel=OUTPUT)]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.", rich_help_panel=OUTPUT)]
+MaxErrors = Annotated[
+    int | None,
+    typer.Option(
+        "--max-errors",
+        metavar="N",
+        min=0,
+        help="Stop when more than N inputs have failed.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
+Listing = Annotated[ListingFormat, typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.")]

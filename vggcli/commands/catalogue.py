@@ -1,0 +1,57 @@
+"""The variants as a list, and their weights fetched ahead of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vggcli.cli.tables import Listing
+from vggcli.network import zoo
+from vggcli.weights import store
+from vggcli.weights.model import DEMO_FILE, locate
+
+COLUMNS = ("variant", "parameters", "MiB", "top-1 %", "top-5 %", "weights", "cached")
+
+
+def catalogue() -> Listing:
+    """Every variant with its size, published accuracy, and whether its weights are in the cache."""
+    rows: list[tuple[str | int, ...]] = []
+    entries = []
+    for row in zoo.VARIANTS.values():
+        parameters = row.architecture.parameters()
+        file = row.weights.name if row.weights else zoo.DEMO
+        path = store.cached(file) if row.weights else DEMO_FILE
+        cached = ("built in" if row.name == zoo.DEMO else "yes") if path else "no"
+        accuracy = (f"{row.top1:.2f}", f"{row.top5:.2f}") if row.weights else ("", "")
+        rows.append((row.name, parameters, f"{row.size_mib:.1f}", *accuracy, file, cached))
+        entries.append(
+            {
+                "variant": row.name,
+                "configuration": row.configuration,
+                "parameters": parameters,
+                "size_mib": row.size_mib,
+                "top1": row.top1 if row.weights else None,
+                "top5": row.top5 if row.weights else None,
+                "weights": file,
+                "url": row.weights.url if row.weights else None,
+                "cached": str(path) if path else None,
+            }
+        )
+    facts = {"cache": str(store.cache_folder()), "demo": zoo.DEMO_WHAT}
+    return Listing(COLUMNS, rows, {"cache": facts["cache"], "variants": entries}, facts=facts)
+
+
+def download(names: Sequence[str], options: store.FetchOptions) -> list[Path]:
+    """Fetch the weights of variants, or published files by name, into the cache; their paths.
+
+    Raises:
+        UsageError: no such variant; DownloadError: it cannot be fetched.
+    """
+    paths = []
+    for name in names or [zoo.DEFAULT_VARIANT]:
+        file = zoo.published(name)
+        if file is not None:
+            paths.append(store.fetch(file.url, file.sha256_prefix, options))
+        else:
+            paths.append(locate(None, name, options))
+    return paths

@@ -1,0 +1,261 @@
+"""Which inputs a command line means: files, folders in name order, lists of paths, standard input.
+
+Everything is lazy: a folder of a million entries costs one listing, and the first path is out before any file is
+opened.  Paths are `str` with undecodable bytes as surrogate escapes, so that they name the same file again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from vggcli.errors import UsageError
+
+STDIN = "-"
+
+# Endings of the formats that Pillow decodes, and of those that people would expect it to.
+IMAGE_ENDINGS = frozenset(
+    ".jpg .jpeg .jpe .jfif .jif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .pfm .avif .avifs "
+    ".jp2 .j2k .jpc .jpf .jpx .j2c .ico .icns .cur .tga .icb .vda .vst .pcx .dcx .dds .sgi .rgb .rgba .bw .psd .qoi "
+    ".xbm .xpm .ras .blp .fits .fit .heic .heif .jxl".split()
+)
+
+# First bytes of the formats that people rename: enough to find a photo under a foreign name.
+IMAGE_MAGIC = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF8",
+    b"II*\0",
+    b"MM\0*",
+    b"\0\0\0\x0cjP  ",
+    b"qoif",
+    b"8BPS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One image to be.
+
+    Attributes:
+        path: as given, or folder as given joined with the names found.
+        given: True when the user named it; False when it was found in a folder.
+        is_stdin: the image comes on standard input; a file may be called "-" too, in a list of paths.
+    """
+
+    path: str
+    given: bool = True
+    is_stdin: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many there were, and the first of them."""
+
+    count: int = 0
+    example: str = ""
+
+    def add(self, path: str) -> None:
+        self.example = self.example or path
+        self.count += 1
+
+
+@dataclass(slots=True)
+class Skipped:
+    """What discovery saw in folders and did not take; hidden files and folders do not count.
+
+    Attributes:
+        files: neither named like an image nor beginning like one.
+        folders: inside a folder, without `recursive`.
+        empty_folders: given by the user, and nothing in them was taken.
+    """
+
+    files: Tally = field(default_factory=Tally)
+    folders: Tally = field(default_factory=Tally)
+    empty_folders: list[str] = field(default_factory=list)
+
+
+def discover(
+    inputs: Sequence[str],
+    skipped: Skipped,
+    *,
+    recursive: bool = False,
+    files_from: str | None = None,
+    null: bool = False,
+) -> Iterator[Input]:
+    """Every input as often as it is named, in the order of the command line, then of `files_from`.
+
+    Args:
+        inputs: files, folders, or "-" for one image on standard input.
+        skipped: filled while iterating.
+        recursive: descend into the folders of folders; loops of links end, and a folder is entered by a link once.
+        files_from: a file with one path a line, or "-" for standard input.
+        null: the paths in `files_from` end with a zero byte instead of a newline.
+
+    Raises:
+        UsageError: nothing is asked for, standard input is asked for twice or is closed, or `files_from` cannot be
+            read; a list that fails halfway raises it while iterating.
+    """
+    check(inputs, files_from, null)
+    # Opened here, so that a wrong name is found before anything else is done.
+    stream = None if files_from is None else sys.stdin.buffer if files_from == STDIN else open_list(files_from)
+    return _discover(inputs, skipped, recursive, stream, files_from or "", null)
+
+
+def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
+    """Refuse a command line whose inputs contradict themselves, before anything is opened."""
+    if not inputs and files_from is None:
+        raise UsageError("nothing to classify", "", "no image or folder was named", "Name some, or use --files-from")
+    if [*inputs, files_from].count(STDIN) > 1:
+        raise UsageError("cannot read", "standard input", "it was asked for twice", "Use `-` once")
+    if STDIN in [*inputs, files_from] and sys.stdin is None:
+        raise UsageError("cannot read", "standard input", "it is closed", "Give it something to read, or name files")
+    if STDIN in inputs and sys.stdin.isatty():
+        raise UsageError("cannot read an image from", "-", "standard input is a terminal", "Pipe an image into vgg")
+    if null and files_from is None:
+        raise UsageError("--null", "", "it describes the list of --files-from, and there is none", "Add --files-from")
+
+
+def _discover(
+    inputs: Sequence[str],
+    skipped: Skipped,
+    recursive: bool,
+    stream: BinaryIO | None,
+    where: str,
+    null: bool,
+) -> Iterator[Input]:
+    for path in inputs:
+        if path == STDIN:
+            yield Input(path, is_stdin=True)
+        else:
+            yield from _expand(path, recursive, skipped)
+    if stream is not None:
+        for path in _listed(stream, where, null):
+            yield from _expand(path, recursive, skipped)
+
+
+def open_list(path: str) -> BinaryIO:
+    """The list of paths as a byte stream; UsageError when it cannot be read."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise _unreadable_list(path, error) from error
+
+
+def _listed(stream: BinaryIO, where: str, null: bool) -> Iterator[str]:
+    try:
+        yield from read_list(stream, null)
+    except OSError as error:
+        raise _unreadable_list("standard input" if where == STDIN else where, error) from error
+    finally:
+        if where != STDIN:
+            stream.close()
+
+
+def _unreadable_list(where: str, error: OSError) -> UsageError:
+    why = (error.strerror or str(error)).lower()
+    return UsageError("cannot read the list of inputs", where, why, "Give --files-from a readable file")
+
+
+def read_list(stream: BinaryIO, null: bool) -> Iterator[str]:
+    """Paths separated by newlines or zero bytes, as they arrive; empty ones are no paths."""
+    if not null:
+        for line in stream:
+            path = line.rstrip(b"\n")
+            if path.endswith(b"\r") and not os.path.lexists(path):
+                path = path[:-1]  # a list from Windows
+            if path:
+                yield os.fsdecode(path)
+        return
+    rest = b""
+    # read1 hands over what a pipe holds now instead of waiting for a full buffer.
+    read = getattr(stream, "read1", stream.read)
+    while block := read(1 << 16):
+        *paths, rest = (rest + block).split(b"\0")
+        yield from (os.fsdecode(path) for path in paths if path)
+    if rest:
+        yield os.fsdecode(rest)
+
+
+def _expand(path: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
+    if "\0" in path or not os.path.isdir(path):
+        yield Input(path)
+        return
+    found = False
+    for entry in _walk(path, recursive, skipped):
+        found = True
+        yield entry
+    if not found:
+        skipped.empty_folders.append(path)
+
+
+def _walk(root: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
+    # What is left of each folder that we are in, innermost last.  No recursion: folders can be nested deeper than
+    # Python's calls.
+    rest: list[Iterator[tuple[str, bool]]] = [iter([(root, True)])]
+    identities: list[tuple[int, int]] = []
+    linked: set[tuple[int, int]] = set()
+    while rest:
+        path, is_folder = next(rest[-1], ("", False))
+        if not path:
+            rest.pop()
+            identities = identities[: len(rest) - 1]
+        elif is_folder and identities and not recursive:
+            skipped.folders.add(path)
+        elif is_folder:
+            try:
+                status = os.stat(path)
+                identity = (status.st_dev, status.st_ino)
+                is_link = os.path.islink(path)
+                if identity in identities or (is_link and identity in linked):
+                    continue  # a link back to a folder that we are in, or to one that a link has led to already
+                rest.append(_entries(path, _listing(path)))
+            except OSError:
+                yield Input(path, given=False)  # opening it as an image says why
+            else:
+                identities.append(identity)
+                linked.update([identity] * is_link)
+        elif is_image_like(path):
+            yield Input(path, given=False)
+        else:
+            skipped.files.add(path)
+
+
+def _entries(folder: str, listing: list[tuple[str, bool | None]]) -> Iterator[tuple[str, bool]]:
+    """Path and whether it is a folder; where a link leads is looked up when it is its turn."""
+    for name, is_folder in listing:
+        path = os.path.join(folder, name)
+        yield path, os.path.isdir(path) if is_folder is None else is_folder
+
+
+def _listing(folder: str) -> list[tuple[str, bool | None]]:
+    """Names in order and whether each is a folder, None for links; hidden ones are left out, nothing is stat'ed."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            ((entry.name, None if entry.is_symlink() else entry.is_dir()) for entry in entries if entry.name[0] != "."),
+            key=lambda found: found[0],
+        )
+
+
+def is_image_like(path: str) -> bool:
+    """Whether a file found in a folder is an input: it is named like an image, or it begins like one."""
+    if os.path.splitext(path)[1].lower() in IMAGE_ENDINGS:
+        return True
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False  # opening a device can do things, reading a FIFO takes what is meant for somebody else
+        # O_NONBLOCK: it may have become a FIFO since.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return False
+    try:
+        head = os.read(descriptor, 16)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return head.startswith(IMAGE_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")

@@ -1,0 +1,132 @@
+"""JPEGs decoded and resized on a CUDA device, under `--fast-decode`.
+
+The device's decoder rounds differently from libjpeg, so the numbers are close to the exact path and not equal to it;
+that is why it is never the default.  What it cannot do (other formats, CMYK, progressive files on some cards, broken
+files) goes the exact way on the host.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from vggcli.cli.notes import note
+from vggcli.images import signatures
+from vggcli.images.decode import Decoding, ImageLoader
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+# EXIF orientation to quarter turns counter-clockwise, after a mirror along the width where the second entry says so.
+_TURNS = {
+    1: (0, False),
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (1, True),
+    6: (3, False),
+    7: (3, True),
+    8: (1, False),
+}
+
+# torchvision names its source files in its messages, "cuda" among their folders.
+_SOURCE = re.compile(r"\w+, [^,]*\.(?:cpp|cu|h):\d+, ")
+_OF_THE_DEVICE = ("cuda", "initialize nvjpeg", "failed to create", "nvjpeg is not", "compiled with")
+
+
+class DeviceImageLoader(ImageLoader):
+    """Decodes JPEGs on a device and everything else on the host.
+
+    Args:
+        decoding: how images are read.
+        device: e.g. "cuda:0".
+    """
+
+    def __init__(self, decoding: Decoding, device: str) -> None:
+        super().__init__(decoding)
+        self._device = device
+        self._usable = True
+        self._telling = threading.Lock()
+
+    def steps(self) -> tuple[Callable[[Any], Any], ...]:
+        """See `ImageLoader.steps`: one more step, which takes JPEGs off the rest."""
+        header, *rest = super().steps()
+
+        def unless_done(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            return lambda picture: picture if isinstance(picture, np.ndarray) else step(picture)
+
+        return header, self._on_device, *(unless_done(step) for step in rest)
+
+    def _on_device(self, picture: Image.Image) -> Image.Image | NDArray[np.uint8]:
+        """The finished pixels, or the unread picture where the host must do it."""
+        if not self._usable or picture.format != "JPEG" or picture.mode not in ("RGB", "L"):
+            return picture
+        size = self.resized(*self._oriented_size(picture))
+        stream: IO[bytes] = getattr(picture, "fp")  # noqa: B009  Pillow does not declare it
+        position = stream.tell()
+        stream.seek(0)
+        data = stream.read()
+        is_cut = signatures.ends_early(stream)
+        stream.seek(position)
+        if is_cut:
+            return picture  # the device may fill up what is missing and say nothing
+        try:
+            return self._pixels_of(self._decoded(data), self._orientation(picture), size)
+        except ImportError as error:
+            self._give_up(f"torchvision cannot be imported ({error})")
+        except (RuntimeError, AssertionError) as error:
+            # A broken file is the host decoder's to judge; a device that cannot decode fails for every file alike.
+            why = _SOURCE.sub("", str(error).strip().partition("\n")[0])
+            if any(words in why.lower() for words in _OF_THE_DEVICE):
+                self._give_up(why)
+        return picture
+
+    def _decoded(self, data: bytes) -> torch.Tensor:
+        """(3, H, W) uint8 on the device."""
+        import torch
+        from torchvision.io import ImageReadMode, decode_jpeg
+
+        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        image: torch.Tensor = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=self._device)
+        return image
+
+    def _pixels_of(self, image: torch.Tensor, orientation: int, resized: tuple[int, int]) -> NDArray[np.uint8]:
+        import torch
+        from torch.nn import functional
+
+        turns, mirrored = _TURNS[orientation]
+        if mirrored:
+            image = image.flip(2)
+        image = torch.rot90(image, turns, (1, 2))
+        width, height = resized
+        pixels = functional.interpolate(image[None].float(), (height, width), mode="bilinear", antialias=True)
+        size = self.decoding.preprocessing.size
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        pixels = pixels[0, :, top : top + size, left : left + size].round().clamp(0, 255).to(torch.uint8)
+        array: NDArray[np.uint8] = pixels.permute(1, 2, 0).contiguous().cpu().numpy()
+        return array
+
+    def _orientation(self, picture: Image.Image) -> int:
+        if not self.decoding.exif:
+            return 1
+        try:
+            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        except Exception:
+            return 1  # unreadable metadata is no reason to refuse a readable picture
+        return orientation if orientation in _TURNS else 1
+
+    def _oriented_size(self, picture: Image.Image) -> tuple[int, int]:
+        width, height = picture.size
+        return (height, width) if _TURNS[self._orientation(picture)][0] % 2 else (width, height)
+
+    def _give_up(self, why: str) -> None:
+        with self._telling:
+            if self._usable:
+                self._usable = False
+                note(f"JPEGs are decoded on the host: {why}")

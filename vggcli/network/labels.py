@@ -1,0 +1,102 @@
+"""Class names: one list for ImageNet, a file of the user's, or the names that a checkpoint brings along."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vggcli.errors import UsageError
+
+IMAGENET_CLASSES = 1000
+_LIST_KEYS = ("labels", "classes", "class_names", "categories")
+_MAP_KEYS = ("idx_to_class", "id2label", "class_to_idx", "label2id")
+
+
+def imagenet() -> tuple[str, ...]:
+    """The 1000 ImageNet-1K class names in index order."""
+    here = Path(__file__).resolve().parent.parent
+    # In a wheel the list lies in the package, in a checkout at the top; it is the same file.
+    for path in (here / "imagenet_classes.txt", here.parent / "imagenet_classes.txt"):
+        if path.is_file():
+            return tuple(path.read_text("utf-8").splitlines())
+    raise UsageError("cannot find", "imagenet_classes.txt", "the installation is incomplete", "Install vgg-cli again")
+
+
+def read(path: str) -> tuple[str, ...]:
+    """Names from a text file, one a line (UTF-8; a byte-order mark, CRLF and a last empty line are no names).
+
+    Raises:
+        UsageError: the file cannot be read or holds no names.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UsageError("cannot read the labels", path, why, "Give --labels a text file, one name a line") from error
+    except UnicodeDecodeError as error:
+        raise UsageError("cannot read the labels", path, "it is not UTF-8 text", "Save it as UTF-8") from error
+    names = tuple(line.rstrip("\r") for line in text.rstrip("\r\n").split("\n"))
+    if names == ("",):
+        raise UsageError("cannot read the labels", path, "the file is empty", "Put one name on each line")
+    return names
+
+
+def for_model(num_classes: int, path: str | None, own: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of a model's classes: the user's file, else the checkpoint's own, else ImageNet's, else "class N".
+
+    Raises:
+        UsageError: the user's file has another number of names than the model has classes.
+    """
+    if path is not None:
+        names = read(path)
+        if len(names) != num_classes:
+            why = f"it has {len(names)} names, the model has {num_classes} classes"
+            raise UsageError("cannot use the labels", path, why, "Give one name a line, in the order of the classes")
+        return names
+    if own is not None and len(own) == num_classes:
+        return tuple(own)
+    if num_classes == IMAGENET_CLASSES:
+        return imagenet()
+    return tuple(f"class {index}" for index in range(num_classes))
+
+
+def in_checkpoint(root: object, metadata: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The class names that a checkpoint carries beside its weights, under one of the customary keys; None without."""
+    for holder in (root, metadata):
+        if not isinstance(holder, Mapping):
+            continue
+        for key in (*_LIST_KEYS, *_MAP_KEYS):
+            names = _names(_parsed(holder.get(key)))
+            if names is not None:
+                return names
+    return None
+
+
+def _parsed(value: object) -> object:
+    # safetensors metadata holds only strings, so lists travel in it as JSON.
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value
+
+
+def _names(value: object) -> tuple[str, ...] | None:
+    if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
+        return tuple(value)
+    if not isinstance(value, Mapping) or not value:
+        return None
+    pairs = [(k, v) if isinstance(v, str) else (v, k) for k, v in value.items()]
+    try:
+        by_index = {int(index): str(name) for index, name in pairs if isinstance(name, str)}
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return tuple(by_index[i] for i in range(len(pairs))) if sorted(by_index) == list(range(len(pairs))) else None
+
+
+def digest(names: Sequence[str]) -> str:
+    """A short fingerprint of a list of names, to tell one list from another."""
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:12]

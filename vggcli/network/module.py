@@ -1,0 +1,94 @@
+"""The layer list as a torch module: the reference that every engine is held against.
+
+Same keys, order and shapes as torchvision's VGG; the same logits to the bit on the same weights and, with the same
+seed, the same initial weights to the bit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from vggcli.network.layers import (
+    BATCH_NORM_EPS,
+    KERNEL,
+    AdaptiveAvgPool,
+    Architecture,
+    BatchNorm,
+    Conv2d,
+    Dropout,
+    Layer,
+    Linear,
+    MaxPool,
+    ReLU,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class VGG(nn.Module):
+    """The network of an architecture.
+
+    Args:
+        architecture: the row to build.
+        initialise: draw initial weights (Kaiming normal, fan-out, for convolutions; N(0, 0.01) for linear layers;
+            zero biases); otherwise torch's defaults stay, which is what loading a checkpoint wants.
+    """
+
+    def __init__(self, architecture: Architecture, *, initialise: bool = True) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        self.avgpool: nn.Module = nn.Identity()
+        self.classifier = nn.Sequential()
+        for layer in architecture.layers():
+            part, _, index = layer.key.partition(".")
+            if index:
+                self.get_submodule(part).add_module(index, module_of(layer))
+            else:
+                self.add_module(part, module_of(layer))
+        if initialise:
+            self.initialise()
+
+    def initialise(self) -> None:
+        """Initialise in module order, so that one seed gives one network."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, 0.01)
+            else:
+                continue
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W), float, normalised, to logits (N, num_classes)."""
+        x = self.features(x)  # (N, 512, H/32, W/32)
+        x = self.avgpool(x)  # (N, 512, 7, 7)
+        x = torch.flatten(x, 1)  # (N, 25088)
+        logits: Tensor = self.classifier(x)  # (N, num_classes)
+        return logits
+
+
+def module_of(layer: Layer) -> nn.Module:
+    """The torch module of one layer."""
+    match layer:
+        case Conv2d():
+            return nn.Conv2d(layer.in_channels, layer.out_channels, KERNEL, padding=1, bias=layer.bias)
+        case BatchNorm():
+            kind = nn.BatchNorm2d if layer.spatial else nn.BatchNorm1d
+            return kind(layer.channels, eps=BATCH_NORM_EPS)
+        case Linear():
+            return nn.Linear(layer.in_features, layer.out_features)
+        case MaxPool():
+            return nn.MaxPool2d(2)
+        case AdaptiveAvgPool():
+            return nn.AdaptiveAvgPool2d(layer.size)
+        case Dropout():
+            return nn.Dropout(layer.p)
+        case ReLU():
+            return nn.ReLU(inplace=True)
+    raise TypeError(f"no module for {layer}")

@@ -1,0 +1,1 @@
+"""Records to files and streams: whole, in order, resumable."""

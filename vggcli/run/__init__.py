@@ -1,0 +1,1 @@
+"""Decoding and computing overlapped: images in, results out, in order and in bounded memory."""

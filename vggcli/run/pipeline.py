@@ -1,0 +1,261 @@
+"""Images to logits: decoding threads and one inference thread overlap, results come out in input order.
+
+        inputs ──> decoders ──> window of jobs, in order ──> inference thread ──> results, in order ──> caller
+
+The window is bounded, so memory does not grow with the number of inputs, and the inputs are pulled as they are needed,
+so that the first result of an endless list is out at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from vggcli.engines import Engine
+from vggcli.errors import InputError
+from vggcli.images.discover import Input
+from vggcli.run.batches import Inference, Job, Result
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LINGER_SECONDS = 0.1  # how long an idle engine waits for a full batch: small ones cost more time an image
+DECODE_TIMEOUT_SECONDS = 60.0  # the largest image that is let through takes about 5
+_TICK_SECONDS = 0.5  # how often a waiting thread looks for stuck decoders and interruptions
+_MAX_WAITING_RESULTS = 1024
+_SLACK_BATCHES = 3  # decoded images wait in this many batches at most
+
+
+class Loader(Protocol):
+    """Decodes one input to (size, size, 3) uint8 and tells whether its data ended early, or raises InputError."""
+
+    def load(self, item: Input) -> tuple[NDArray[np.uint8], bool]: ...
+
+
+class Pipeline:
+    """One pass over the inputs.
+
+    Args:
+        inputs: pulled lazily, by one thread at a time.
+        loader: safe to call from many threads.
+        open_engine: called in the inference thread, so that images decode while the model is compiled.
+        workers: number of decoding threads.
+        batch_size: images a batch; None for what the engine likes.
+        decode_timeout: seconds after which an image is given up.
+    """
+
+    def __init__(
+        self,
+        inputs: Iterator[Input],
+        loader: Loader,
+        open_engine: Callable[[], Engine],
+        *,
+        workers: int,
+        batch_size: int | None = None,
+        decode_timeout: float = DECODE_TIMEOUT_SECONDS,
+    ) -> None:
+        self._inputs, self._loader, self._open_engine = inputs, loader, open_engine
+        self._batch_size = batch_size
+        self._changed = threading.Condition()  # guards everything below
+        self._pulling = threading.Lock()
+        self._jobs: deque[Job] = deque()
+        self._results: deque[Result] = deque()
+        self._window = _SLACK_BATCHES * (batch_size or 8) + workers
+        self._exhausted = self._stopped = self._finished = False
+        self._watch = _Watch(decode_timeout)
+        self._input_error: BaseException | None = None
+        self._error: BaseException | None = None
+        self.engine: Engine | None = None
+        for _ in range(workers):
+            self._spawn(self._decode)
+        self._spawn(self._infer)
+
+    def wait_for_engine(self) -> Engine | None:
+        """The opened engine, None when the pipeline was stopped first; raises what opening it raised."""
+        with self._changed:
+            while self.engine is None and not self._stopped:
+                self._changed.wait(_TICK_SECONDS)
+        if self.engine is None and self._error is not None:
+            raise self._error
+        return self.engine
+
+    def results(self) -> Iterator[Result]:
+        """Every input's result, in input order; ends early after `stop`.
+
+        Raises:
+            DeviceError: the device is gone; every result made before it has been given.
+            UsageError: from the inputs, likewise.
+        """
+        while True:
+            with self._changed:
+                while not self._results and not self._finished:
+                    self._changed.wait(_TICK_SECONDS)
+                if not self._results:
+                    break
+                result = self._results.popleft()
+                self._changed.notify_all()
+            yield result
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Take no further inputs; what is on the engine is finished.  Safe to call from a signal handler."""
+        # No lock: the handler may run in the thread that holds it, and every waiting thread looks again within a tick.
+        self._stopped = True
+
+    def abandon_after(self, seconds: float) -> None:
+        """After `stop`: give up on a batch that takes longer; results that are here are still given."""
+        timer = threading.Timer(seconds, self._abandon)
+        timer.daemon = True
+        timer.start()
+
+    def _abandon(self) -> None:
+        with self._changed:
+            self._finished = True
+            self._changed.notify_all()
+
+    @staticmethod
+    def _spawn(target: Callable[[], None]) -> None:
+        # Daemons: a decoder that hangs on a dead disk must not keep the process alive.
+        threading.Thread(target=target, daemon=True).start()
+
+    def _decode(self) -> None:
+        """A decoding thread."""
+        while (job := self._next_job()) is not None:
+            image, truncated, failure = None, False, None
+            try:
+                image, truncated = self._loader.load(job.result.item)
+            except InputError as error:
+                failure = error
+            except Exception as error:
+                # Nothing that a loader does wrong may cost more than this input, or leave the others waiting for it.
+                why = f"decoding it failed unexpectedly ({type(error).__name__}: {error})"
+                failure = InputError("damaged", job.result.item.path, why)
+            with self._changed:
+                if job.done:
+                    return  # it timed out and another thread took this one's place
+                job.image, job.result.truncated, job.result.error, job.done = image, truncated, failure, True
+                self._changed.notify_all()
+
+    def _next_job(self) -> Job | None:
+        with self._changed:
+            while len(self._jobs) >= self._window and not self._stopped:
+                self._changed.wait(_TICK_SECONDS)
+        with self._pulling:
+            if self._exhausted or self._stopped:
+                return None
+            try:
+                item = next(self._inputs, None)
+            except BaseException as error:
+                self._input_error, item = error, None
+            with self._changed:
+                if item is None:
+                    self._exhausted = True
+                    self._changed.notify_all()
+                    return None
+                job = Job(item)
+                self._jobs.append(job)
+                return job
+
+    def _infer(self) -> None:
+        """The inference thread."""
+        try:
+            engine = self._open_engine()
+            size = self._batch_size or engine.batch_size
+            with self._changed:
+                self.engine = engine
+                self._window = max(self._window, _SLACK_BATCHES * size)
+                self._changed.notify_all()
+            try:
+                Inference(engine, size).run(self._take, self._give)
+            finally:
+                engine.close()
+            self._error = self._input_error
+        except BaseException as error:
+            self._error = error
+        with self._changed:
+            self._stopped = self._finished = True
+            self._changed.notify_all()
+
+    def _give(self, results: list[Result]) -> None:
+        with self._changed:
+            self._results.extend(results)
+            self._changed.notify_all()
+            # A slow reader of the results (a pager, say) slows the whole pipeline down instead of filling the memory.
+            while len(self._results) > _MAX_WAITING_RESULTS and not self._stopped:
+                self._changed.wait(_TICK_SECONDS)
+
+    def _take(self, size: int, idle: bool) -> list[Job] | None:
+        """The next jobs in order, decoded, with `size` images, or fewer when the engine would wait too long for more.
+
+        Args:
+            size: images that make a full batch.
+            idle: whether the engine has nothing to do.
+
+        Returns:
+            An empty list when there is no full batch and the engine has other work; None after the last one.
+        """
+        deadline = float("inf")
+        with self._changed:
+            while not self._stopped:
+                ready, images = self._ready(size)
+                # A window full of failures is never a batch.
+                if images == size or ready >= self._window or (self._exhausted and ready == len(self._jobs)):
+                    break
+                if not idle:
+                    return []
+                now = time.monotonic()
+                deadline = min(deadline, now + LINGER_SECONDS) if ready else deadline
+                if now >= deadline:
+                    break
+                self._changed.wait(LINGER_SECONDS if ready else _TICK_SECONDS)
+                self._give_up_stuck()
+            if self._stopped:
+                return None
+            taken = [self._jobs.popleft() for _ in range(ready)]
+            self._changed.notify_all()
+        return taken or None
+
+    def _ready(self, size: int) -> tuple[int, int]:
+        """How many jobs at the front are done, counted up to `size` images; and how many images they have."""
+        jobs = images = 0
+        for job in self._jobs:
+            if not job.done or images == size:
+                break
+            jobs, images = jobs + 1, images + (job.image is not None)
+        return jobs, images
+
+    def _give_up_stuck(self) -> None:
+        """Turn the oldest job into a failure when its decoder hangs, and put another thread in the decoder's place."""
+        job = self._jobs[0] if self._jobs else None
+        # Standard input takes the time that its writer takes.
+        if job is None or job.done or job.result.item.is_stdin or not self._watch.is_stuck(job):
+            return
+        why = f"decoding it took longer than {self._watch.timeout:.0f} s"
+        job.result.error = InputError("timeout", job.result.item.path, why)
+        job.done = True
+        self._spawn(self._decode)
+
+
+class _Watch:
+    """How long the inference thread has been waiting for one job."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._job: Job | None = None
+        self._waited = self._seen = 0.0
+
+    def is_stuck(self, job: Job) -> bool:
+        now = time.monotonic()
+        if job is self._job:
+            # At most a few ticks count at once: a process that was stopped (Ctrl-Z) is not a stuck decoder.
+            self._waited += min(now - self._seen, 4 * _TICK_SECONDS)
+        else:
+            self._job, self._waited = job, 0.0
+        self._seen = now
+        return self._waited >= self.timeout

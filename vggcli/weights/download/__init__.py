@@ -1,0 +1,1 @@
+"""Downloads that resume and are verified, and files read in parts from a web server."""

@@ -1,0 +1,224 @@
+"""HTTP as this tool needs it: one GET at a time, a strict URL policy, and every fault in plain words.
+
+Downloads and remote reading (`vgg inspect URL`) share the client, the redirect rules and the translation of httpx's
+exceptions into `TransferError`. Redirects are followed here, not by httpx, because each hop must keep to the policy:
+HTTPS stays HTTPS; plain HTTP is used only where the person typed it.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.request import getproxies
+
+from vggcli import __version__
+from vggcli.weights.download.headers import retry_after
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_REDIRECTS = 5
+
+_HTML = "the answer is a web page, not a weights file: a login page of the network (hotel, office) or an error page"
+# What common statuses mean to the person; all other ones are named by number.
+_STATUS = {
+    401: "the server asks for a login",
+    403: "the server refuses to give out this file (403 Forbidden)",
+    404: "the server has no such file (404 Not Found)",
+    407: "the proxy asks for a login; put it into HTTPS_PROXY",
+    408: "the server gave up waiting (408 Request Timeout)",
+    410: "the file was removed from the server (410 Gone)",
+    425: "the server is not ready (425 Too Early)",
+    429: "the server is asked too often (429 Too Many Requests)",
+}
+_PASSING_STATUS = frozenset({408, 425, 429})
+
+
+class TransferError(Exception):
+    """One request failed.
+
+    Args:
+        why: the reason in plain words, a clause without a full stop and without credentials.
+        passing: True when the same request may succeed a little later.
+        wait_s: seconds that the server asked us to wait (Retry-After); None when it did not say.
+        absent: True when the server answered that it has no such file.
+    """
+
+    def __init__(self, why: str, passing: bool = False, wait_s: float | None = None, absent: bool = False) -> None:
+        super().__init__(why)
+        self.why, self.passing, self.wait_s, self.absent = why, passing, wait_s, absent
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long to wait and how often to try; the clock is a field so that tests need not wait.
+
+    Attributes:
+        connect_s: seconds for a connection to be made.
+        read_s: seconds without a single byte after which a connection counts as dead.
+        slowest: bytes a second; an average below this over `slow_window_s` counts as dead too.
+        slow_window_s: seconds over which the average is taken.
+        idle_tries: tries in a row that bring nothing new before giving up.
+        max_tries: tries in all, whatever they bring.
+        first_delay_s: seconds before the first repetition; doubled for each further one, times 0.5 to 1.5 at random
+            so that many clients do not come back together.
+        max_delay_s: longest wait, and the longest Retry-After that is honoured; beyond it the download fails.
+    """
+
+    connect_s: float = 15.0
+    read_s: float = 30.0
+    slowest: float = 512.0
+    slow_window_s: float = 60.0
+    idle_tries: int = 5
+    max_tries: int = 200
+    first_delay_s: float = 0.5
+    max_delay_s: float = 120.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    jitter: Callable[[float, float], float] = random.uniform
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after this many failures in a row (1 or more)."""
+        return min(self.first_delay_s * 2.0 ** (failures - 1) * self.jitter(0.5, 1.5), self.max_delay_s)
+
+
+def open_client(retry_policy: RetryPolicy) -> httpx.Client:
+    """A client that keeps connections alive and reads the proxy and certificate settings of the environment.
+
+    Raises:
+        TransferError: the proxy or certificate settings cannot be used.
+    """
+    import httpx
+
+    timeout = httpx.Timeout(retry_policy.read_s, connect=retry_policy.connect_s)
+    # Ranges and hashes are about the stored bytes, so no compression on the way.
+    headers = {"User-Agent": f"vgg/{__version__}", "Accept-Encoding": "identity"}
+    try:
+        return httpx.Client(timeout=timeout, headers=headers, follow_redirects=False)
+    except (ValueError, httpx.InvalidURL, ImportError) as error:
+        raise TransferError("the proxy set in the environment cannot be used (see HTTPS_PROXY, ALL_PROXY)") from error
+    except OSError as error:
+        raise TransferError("the TLS certificates set in the environment cannot be read (see SSL_CERT_FILE)") from error
+
+
+@contextmanager
+def get(client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+    """Send a GET, follow redirects within the policy, and hand out the response with its body unread.
+
+    Raises:
+        TransferError: anything that goes wrong on the network, here or while the caller reads the body.
+    """
+    import httpx
+
+    if not url.lower().startswith(("http://", "https://")):
+        raise TransferError("this is not an http:// or https:// URL")
+    try:
+        request = client.build_request("GET", url, headers=dict(headers))
+        for _ in range(MAX_REDIRECTS + 1):
+            _check_policy(request.url.scheme, plain_allowed=url.lower().startswith("http://"))
+            response = client.send(request, stream=True)
+            if response.next_request is None:
+                try:
+                    yield response
+                finally:
+                    response.close()
+                return
+            request = response.next_request
+            response.close()
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        raise translated(error) from error
+    raise TransferError(f"the server redirects in a circle (more than {MAX_REDIRECTS} times)")
+
+
+def _check_policy(scheme: str, plain_allowed: bool) -> None:
+    if scheme == "https" or (scheme == "http" and plain_allowed):
+        return
+    if scheme == "http":
+        raise TransferError(
+            "the server redirects from HTTPS to plain HTTP, where anyone on the way could change the file"
+        )
+    raise TransferError("the server redirects to something that is neither HTTPS nor HTTP")
+
+
+def translated(error: Exception) -> TransferError:
+    """httpx's exception as `TransferError`, most specific first."""
+    import httpx
+
+    if isinstance(error, httpx.ConnectTimeout):
+        return TransferError(f"the server cannot be reached: no connection in time{_proxy_hint()}", passing=True)
+    if isinstance(error, httpx.TimeoutException):
+        return TransferError("the server stopped sending", passing=True)
+    if isinstance(error, httpx.ProxyError):
+        return TransferError("the proxy set in the environment refuses the connection (see HTTPS_PROXY, ALL_PROXY)")
+    if isinstance(error, httpx.ConnectError):
+        return _connect_trouble(error)
+    if isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError)):
+        return TransferError("the connection was cut or garbled", passing=True)
+    if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)):
+        return TransferError("this is not a URL that can be fetched")
+    return TransferError(f"the request failed ({type(error).__name__})")
+
+
+def _connect_trouble(error: Exception) -> TransferError:
+    """Why no connection came about: the first telling exception in the chain of causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return TransferError(
+                f"the server's TLS certificate is not trusted ({cause.verify_message}); behind a company proxy,"
+                " name its certificate in SSL_CERT_FILE; a network that wants a login first can be the cause too"
+            )
+        if isinstance(cause, ssl.SSLError):
+            return TransferError("no secure (TLS) connection could be agreed on with the server")
+        if isinstance(cause, socket.gaierror):
+            again = cause.errno == getattr(socket, "EAI_AGAIN", None)
+            why = f"the server's name cannot be resolved, as when there is no network{_proxy_hint()}"
+            return TransferError(why, passing=again)
+        if isinstance(cause, OSError) and cause.strerror:
+            return TransferError(f"the server cannot be reached: {cause.strerror.lower()}{_proxy_hint()}", passing=True)
+        cause = cause.__cause__ or cause.__context__
+    return TransferError(f"the server cannot be reached{_proxy_hint()}", passing=True)
+
+
+def _proxy_hint() -> str:
+    """A reminder where a proxy is in play, because then it may be the proxy that cannot be reached."""
+    return " (a proxy is set in the environment)" if {"http", "https", "all"} & getproxies().keys() else ""
+
+
+def check_status(response: httpx.Response, wanted: tuple[int, ...]) -> None:
+    """Refuse an answer that is not one of the wanted statuses, is compressed, or is a web page.
+
+    Raises:
+        TransferError: with what the status means; passing for 408, 425, 429 and 5xx.
+    """
+    status = response.status_code
+    if status not in wanted:
+        name = f"{status} {HTTPStatus(status).phrase}" if status in HTTPStatus._value2member_map_ else str(status)
+        why = _STATUS.get(status) or (
+            f"the server has a fault ({name})" if 500 <= status < 600 else f"unexpected answer {name}"
+        )
+        passing = status in _PASSING_STATUS or 500 <= status < 600
+        raise TransferError(why, passing, retry_after(response) if passing else None, absent=status in (404, 410))
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return
+    if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
+        raise TransferError("the server compresses the file on the way although it was asked not to")
+    if response.headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml")):
+        raise TransferError(_HTML)
+
+
+def check_not_html(head: bytes) -> None:
+    """Refuse a body that begins like a web page, whatever its Content-Type says.
+
+    Raises:
+        TransferError: the first bytes are those of HTML or XML.
+    """
+    if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise TransferError(_HTML)

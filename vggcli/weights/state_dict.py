@@ -1,0 +1,58 @@
+"""The state_dict inside a checkpoint: people save it bare, or in a dict beside epochs and optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from vggcli.weights.checkpoint import Checkpoint, Tensor
+
+# Customary names of the entry that holds the weights, most wanted first.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "ema", "state_dict_ema", "model_ema")
+_MAX_DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StateDict:
+    """Tensors by name, in the order of the file.
+
+    Attributes:
+        tensors: key as saved, to tensor.
+        wrapper: where it lies in the file, e.g. ("state_dict",); empty when the file is the state_dict itself.
+        others: the other entries of the file that could have been meant.
+    """
+
+    tensors: dict[str, Tensor]
+    wrapper: tuple[str, ...]
+    others: tuple[tuple[str, ...], ...] = ()
+
+
+def find(checkpoint: Checkpoint) -> StateDict | None:
+    """The weights among all that a checkpoint holds; None when it holds no dict of named tensors."""
+    found = list(_candidates(checkpoint.root, ()))
+    if not found:
+        return None
+    largest = max(len(tensors) for _, tensors in found)
+    found.sort(key=lambda candidate: _preference(candidate[0], candidate[1], largest))
+    path, tensors = found[0]
+    named = tuple(other for other, _ in found[1:] if other and other[-1] in WRAPPERS)
+    return StateDict(tensors, path, named)
+
+
+def _candidates(node: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+    if not isinstance(node, Mapping) or len(path) > _MAX_DEPTH:
+        return
+    tensors = {key: value for key, value in node.items() if isinstance(value, Tensor) and isinstance(key, str)}
+    if tensors:
+        yield path, tensors
+    for key, value in node.items():
+        if isinstance(key, str):
+            yield from _candidates(value, (*path, key))
+
+
+def _preference(path: tuple[str, ...], tensors: dict[str, Tensor], largest: int) -> tuple[int, int]:
+    """The file itself before customary names, unless it has only a few tensors beside them; then the larger."""
+    if not path and 2 * len(tensors) > largest:
+        return 0, 0
+    rank = WRAPPERS.index(path[-1]) if path and path[-1] in WRAPPERS else len(WRAPPERS)
+    return rank + 1, -len(tensors)
