@@ -35,7 +35,7 @@ def main(engine_name: str, weights: str) -> None:
     """Print `batch size<TAB>images a second`, the median of the repeats, for each batch size."""
     model = open_model(Path(weights))
     engine = choice.open_engine(model, engine_name, "cpu", "auto", note=sys.exit)  # no other engine in its place
-    size = model.preprocessing.size
+    size = model.recipe.size
     random = np.random.default_rng(0)
     for batch_size in BATCH_SIZES:
         batch = random.integers(0, 256, (batch_size, size, size, 3), np.uint8)

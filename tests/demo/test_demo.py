@@ -56,7 +56,7 @@ def metadata() -> dict[str, str]:
 
 def classes_of(model: Model, images: Sequence[Image.Image], folder: Path) -> NDArray[np.int64]:
     """What the program sees in the images: saved as PNG, read, and run through the engine in fp32."""
-    loader, engine = ImageLoader(Decoding(preprocessing=model.preprocessing)), TorchEngine(model, "cpu", "fp32")
+    loader, engine = ImageLoader(Decoding(recipe=model.recipe)), TorchEngine(model, "cpu", "fp32")
     inputs = []
     for number, image in enumerate(images):
         image.save(folder / f"{number}.png")

@@ -52,7 +52,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     path = tmp_path_factory.mktemp("weights") / "narrow.pth"
     torch.save(randomised(Torchvision(widths=NARROW, hidden=1024)).state_dict(), path)
     with closing(open_model(path)) as model:
-        yield replace(model, preprocessing=replace(model.preprocessing, size=SIZE))
+        yield replace(model, recipe=replace(model.recipe, size=SIZE))
 
 
 @pytest.fixture(params=["demo", "narrow"])
@@ -102,7 +102,7 @@ def distance(got: Logits, expected: Logits) -> float:
 
 
 def test_fp32_logits_are_the_networks_own(kind: str, model: Model) -> None:
-    pixels = networks.images(3, model.preprocessing.size)
+    pixels = networks.images(3, model.recipe.size)
     expected = eager(model, pixels)
     with closing(opened(kind, model)) as running:
         got = running.start(pixels)()
@@ -113,7 +113,7 @@ def test_fp32_logits_are_the_networks_own(kind: str, model: Model) -> None:
 
 
 def test_bf16_logits_are_near(kind: str, demo: Model) -> None:
-    pixels = networks.images(2, demo.preprocessing.size)
+    pixels = networks.images(2, demo.recipe.size)
     with closing(opened(kind, demo, "bf16")) as running:
         got = running.start(pixels)()
 

@@ -71,10 +71,11 @@ def start() -> Callable[[str], None]:
     from vggcli.errors import InputError
     from vggcli.images.decode import Decoding, ImageLoader
     from vggcli.images.discover import Input
+    from vggcli.images.recipe import Recipe
 
     loaders = [
         ImageLoader(Decoding(max_pixels=MAX_PIXELS)),
-        ImageLoader(Decoding(max_pixels=MAX_PIXELS, crop=True, allow_truncated=True, fast=True)),
+        ImageLoader(Decoding(max_pixels=MAX_PIXELS, recipe=Recipe(resize="crop"), allow_truncated=True, fast=True)),
     ]
 
     def load(path: str) -> None:

@@ -29,6 +29,7 @@ from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor
 from vggcli.errors import InputError
 from vggcli.images.decode import KINDS, REFUSED_FORMATS, Decoding, ImageLoader
 from vggcli.images.discover import Input
+from vggcli.images.recipe import Recipe
 
 SQUASH, CROP = Resize((224, 224)), Compose([Resize(256), CenterCrop(224)])
 
@@ -40,6 +41,9 @@ FORMATS = sorted((set(Image.SAVE) & set(Image.OPEN)) - REFUSED_FORMATS)
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return Image.fromarray(values)
+
+
+CROPPED = Recipe(resize="crop")
 
 
 def gradient(width: int = 60, height: int = 40) -> Image.Image:
@@ -105,7 +109,7 @@ def test_squash_equals_torchvision_to_the_bit(scratch: Path, width: int, height:
 def test_crop_equals_torchvision_to_the_bit(scratch: Path, width: int, height: int) -> None:
     picture = noise(width, height)
     picture.save(scratch / "crop.bmp")
-    assert same(load(scratch / "crop.bmp", crop=True), CROP(picture))
+    assert same(load(scratch / "crop.bmp", recipe=CROPPED), CROP(picture))
 
 
 def with_transparency(picture: Image.Image) -> Image.Image:
@@ -141,7 +145,7 @@ def test_every_mode_equals_torchvision_after_pillow_made_it_rgb(tmp_path: Path, 
     picture.save(tmp_path / "a", format, **options)
     rgb = Image.open(tmp_path / "a").convert("RGB")
     assert same(load(tmp_path / "a"), SQUASH(rgb))
-    assert same(load(tmp_path / "a", crop=True), CROP(rgb))
+    assert same(load(tmp_path / "a", recipe=CROPPED), CROP(rgb))
 
 
 def test_ycck_is_read_like_the_cmyk_it_holds(tmp_path: Path) -> None:
@@ -555,7 +559,7 @@ def test_a_limit_above_pillows_own_is_obeyed(tmp_path: Path) -> None:
 def test_a_strip_that_grows_too_large_is_refused_with_the_reason(tmp_path: Path) -> None:
     noise(1, 2000).save(tmp_path / "a.png")
     assert load(tmp_path / "a.png").shape == (224, 224, 3)
-    error = failure(tmp_path / "a.png", crop=True)
+    error = failure(tmp_path / "a.png", recipe=CROPPED)
     assert (error.kind, error.why) == ("bomb", "enlarging it takes more than 89478485 pixels")
 
 
@@ -711,7 +715,7 @@ def test_fast_decode_leaves_small_and_other_pictures_alone(tmp_path: Path) -> No
     ("options", "words"),
     [
         ({}, "squash 224"),
-        ({"crop": True}, "crop 256/224"),
+        ({"recipe": CROPPED}, "crop 256/224"),
         ({"exif": False, "fast": True, "allow_truncated": True}, "squash 224, no exif, fast decode, truncated allowed"),
     ],
 )

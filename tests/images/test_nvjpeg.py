@@ -22,6 +22,7 @@ from vggcli.errors import InputError
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.images.nvjpeg import DeviceImageLoader
+from vggcli.images.recipe import RESIZES, Recipe
 
 SOURCE = "/build/vision/torchvision/csrc/io/image/cuda/decode_jpegs_cuda.cpp"
 BROKEN_FILE = f"decode_jpegs_cuda, {SOURCE}:99, Error while decoding: decode_images, {SOURCE}:44, Failed to decode: 3"
@@ -92,13 +93,13 @@ def assert_near(path: Path, **options: Any) -> None:
 # What the device does
 
 
-@pytest.mark.parametrize("crop", [False, True], ids=["squash", "crop"])
+@pytest.mark.parametrize("resize", RESIZES)
 @pytest.mark.parametrize("size", [(90, 60), (61, 97), (640, 411), (257, 900)], ids=str)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_jpegs_are_within_two_grey_levels(
-    tmp_path: Path, decoded: list[str], mode: str, size: tuple[int, int], crop: bool
+    tmp_path: Path, decoded: list[str], mode: str, size: tuple[int, int], resize: str
 ) -> None:
-    assert_near(jpeg(tmp_path, picture(*size).convert(mode)), crop=crop)
+    assert_near(jpeg(tmp_path, picture(*size).convert(mode)), recipe=Recipe(resize=resize))
     assert decoded == ["cpu"]
 
 
@@ -108,12 +109,12 @@ def test_every_kind_of_jpeg(tmp_path: Path, decoded: list[str], options: dict[st
     assert decoded == ["cpu"]
 
 
-@pytest.mark.parametrize("crop", [False, True], ids=["squash", "crop"])
+@pytest.mark.parametrize("resize", RESIZES)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation(tmp_path: Path, decoded: list[str], orientation: int, crop: bool) -> None:
+def test_every_orientation(tmp_path: Path, decoded: list[str], orientation: int, resize: str) -> None:
     path = jpeg(tmp_path, exif=oriented(orientation))
-    assert_near(path, crop=crop)
-    assert_near(path, crop=crop, exif=False)
+    assert_near(path, recipe=Recipe(resize=resize))
+    assert_near(path, recipe=Recipe(resize=resize), exif=False)
     assert decoded == ["cpu", "cpu"]
 
 
@@ -191,11 +192,13 @@ def test_a_cut_file_never_reaches_a_device_that_would_fill_it_up(
     assert caught.value.kind == "truncated"
 
 
-@pytest.mark.parametrize("options", [{"max_pixels": 5399}, {"max_pixels": 100_000, "crop": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"max_pixels": 5399}, {"max_pixels": 100_000, "recipe": Recipe(resize="crop")}], ids=str
+)
 def test_pictures_that_are_too_large_are_refused_alike(
     tmp_path: Path, decoded: list[str], options: dict[str, Any]
 ) -> None:
-    path = jpeg(tmp_path, picture(540, 10) if "crop" in options else picture(90, 60))
+    path = jpeg(tmp_path, picture(540, 10) if "recipe" in options else picture(90, 60))
     for load in (on_device, exact):
         with pytest.raises(InputError) as caught:
             load(path, **options)

@@ -9,6 +9,7 @@ from torchvision.models import get_model_weights
 
 from vggcli.analysis.layer_table import rows
 from vggcli.errors import UsageError
+from vggcli.images.recipe import IMAGENET
 from vggcli.network import zoo
 from vggcli.network.layers import Architecture
 
@@ -48,10 +49,10 @@ def test_published_figures_are_torchvisions(name: str, published: Any) -> None:
 
 
 def test_preprocessing_is_torchvisions(name: str, published: Any) -> None:
-    theirs, ours = published.transforms(), zoo.VARIANTS[name].preprocessing
+    theirs, ours = published.transforms(), IMAGENET
 
     assert theirs.crop_size == [ours.size]
-    assert theirs.resize_size == [ours.crop_resize]
+    assert theirs.resize_size == [ours.resize_to]
     assert (tuple(theirs.mean), tuple(theirs.std)) == (ours.mean, ours.std)
     assert theirs.interpolation.value == "bilinear"
 

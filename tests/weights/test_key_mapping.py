@@ -46,7 +46,7 @@ def variant_of(reading: key_mapping.KeyMapping) -> str | None:
 def logits(opened: Model, engine: str, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Two images through an engine, at a size that an adaptive pool may well have to change."""
     kind, _ = ENGINES[engine]
-    sized = replace(opened, preprocessing=replace(opened.preprocessing, size=size))
+    sized = replace(opened, recipe=replace(opened.recipe, size=size))
     with closing(kind(sized, precision="fp32")) as running:
         return running.start(networks.images(2, size))()
 
@@ -305,7 +305,7 @@ def _found(path: Path) -> Any:
 def test_a_network_for_small_images_gets_small_images(kind: type[nn.Module], engine: str, tmp_path: Path) -> None:
     network = randomised(kind(widths=NARROW, pool=1))
     with closing(open_model(save(network.state_dict(), tmp_path / "w.pth", "zip"))) as opened:
-        assert (opened.preprocessing.size, opened.preprocessing.crop_resize) == (32, 37)
+        assert (opened.recipe.size, opened.recipe.resize_to) == (32, 37)
         assert "its classifier takes 32x32 images, so images are resized to that" in opened.notes
         assert_same(logits(opened, engine, 32), networks.logits_of(network, networks.images(2, 32)), ENGINES[engine][1])
 

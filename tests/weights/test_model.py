@@ -17,6 +17,7 @@ from networks import NARROW, STAGES, Staged, Timm, Torchvision, hollow, randomis
 from torch import nn
 
 from vggcli.errors import DownloadError, MismatchError, UsageError, WeightsError
+from vggcli.images.recipe import IMAGENET
 from vggcli.network import zoo
 from vggcli.weights.model import DEMO_FILE, locate, open_model
 from vggcli.weights.store import FetchOptions, cache_folder
@@ -135,7 +136,7 @@ def test_a_thousand_classes_have_imagenets_names(tmp_path: Path) -> None:
     with closing(open_model(hollow_file(tmp_path / "w.pth", classes=1000))) as opened:
         assert opened.labels[:2] == ("tench", "goldfish")
         assert (opened.variant, opened.name, opened.notes) == ("vgg16_bn", "w.pth", ())
-        assert opened.preprocessing == zoo.Preprocessing(224, 256)
+        assert opened.recipe == IMAGENET
 
 
 def test_the_demo_says_what_it_is(vgg: Vgg) -> None:

@@ -114,7 +114,6 @@ def predict(
     from vggcli.images.decode import Decoding
 
     decoding = Decoding(
-        crop=resize is options.ResizeName.crop,
         exif=not no_exif,
         allow_truncated=allow_truncated,
         max_pixels=max_pixels,
@@ -132,6 +131,7 @@ def predict(
         device=device,
         engine=engine.value,
         precision=precision.value,
+        resize=resize.value,
         decoding=decoding,
         batch_size=batch_size,
         workers=workers,

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -51,6 +51,7 @@ class Request:
     device: str = "auto"
     engine: str = "auto"
     precision: str = "auto"
+    resize: str = "squash"
     decoding: Decoding = field(default_factory=Decoding)
     batch_size: int | None = None
     workers: int | None = None
@@ -79,7 +80,7 @@ class Session:
         self._is_over = False
         self._signal: int | None = None
         self._over = threading.Event()
-        decoding = request.decoding.with_preprocessing(model.preprocessing)
+        decoding = replace(request.decoding, recipe=replace(model.recipe, resize=request.resize))
         self._preprocessing = decoding.describe()
         self._pipeline = Pipeline(
             self._todo(found),
@@ -169,7 +170,7 @@ class Session:
         engine = choice.open_engine(model, request.engine, request.device, request.precision, self._note)
         if engine.device == "cpu" and request.batch_size is not None:
             # A GPU says when its memory is full; a CPU's system kills the process instead.
-            memory.check_batch(request.batch_size, model.architecture.activation_bytes(model.preprocessing.size))
+            memory.check_batch(request.batch_size, model.architecture.activation_bytes(model.recipe.size))
         return engine
 
     def _note(self, text: str) -> None:

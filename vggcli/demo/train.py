@@ -31,6 +31,7 @@ from vggcli.demo.variation import varied
 from vggcli.errors import VggError
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
+from vggcli.images.recipe import IMAGENET
 from vggcli.network.module import VGG
 from vggcli.network.zoo import DEMO, DEMO_WHAT, variant
 
@@ -67,7 +68,7 @@ PHASES = (Phase(112, 3, 0), Phase(112, 15, 1), Phase(224, 6, 1))
 
 def normalised(pixels: Tensor) -> Tensor:
     """RGB (N, 3, H, W) in [0, 1], less the mean, over the standard deviation."""
-    wanted = variant(DEMO).preprocessing
+    wanted = IMAGENET
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (wanted.mean, wanted.std))
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
@@ -154,7 +155,7 @@ def restored(tensors: Mapping[str, NDArray[np.float16] | NDArray[np.int64]]) -> 
 
 def probabilities(network: VGG, images: Sequence[Image]) -> NDArray[np.float32]:
     """Softmax (N, 10) of images that were saved as PNG and read as the program reads every image."""
-    loader = ImageLoader(Decoding(preprocessing=variant(DEMO).preprocessing))
+    loader = ImageLoader(Decoding(recipe=IMAGENET))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digit.png"
         inputs = []

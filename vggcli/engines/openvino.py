@@ -136,7 +136,7 @@ def _graph(model: Model) -> Any:
     from openvino import Model as Graph
     from openvino import opset13 as op
 
-    recipe = model.preprocessing
+    recipe = model.recipe
     images = op.parameter([-1, recipe.size, recipe.size, 3], np.uint8, name="images")
     # (x / 255 - mean) / std, as one multiplication and one addition.
     scale = (1 / (255 * np.array(recipe.std))).astype(np.float32)

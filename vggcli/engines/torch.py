@@ -75,8 +75,8 @@ class Replica:
 
         self.device = device
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        self._mean = torch.tensor(model.preprocessing.mean, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(model.preprocessing.std, device=device).view(1, 3, 1, 1)
+        self._mean = torch.tensor(model.recipe.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(model.recipe.std, device=device).view(1, 3, 1, 1)
         with torch.inference_mode():
             self._steps = [self._operation(step) for step in folding.steps(model)]
         # Copies run beside the kernels of the batch before.

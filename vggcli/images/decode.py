@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from vggcli.errors import InputError
 from vggcli.images import modes, signatures
 from vggcli.images.discover import STDIN, Input
 from vggcli.images.locks import ReadWriteLock
-from vggcli.network.zoo import Preprocessing
+from vggcli.images.recipe import Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,28 +64,22 @@ class Decoding:
     """How images are read.
 
     Attributes:
-        crop: `Resize(256), CenterCrop(224)` instead of the squash to 224x224.
+        recipe: size and shape of the pixels handed out; their normalisation belongs to the engines.
         exif: apply the EXIF orientation.
         allow_truncated: classify what there is of an image that ends early.
         max_pixels: an image of more pixels is refused before its pixels are decoded.
         fast: let the JPEG decoder halve the picture while it stays at least twice the target size.
     """
 
-    crop: bool = False
+    recipe: Recipe = field(default_factory=Recipe)
     exif: bool = True
     allow_truncated: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
     fast: bool = False
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-
-    def with_preprocessing(self, preprocessing: Preprocessing) -> Decoding:
-        """The same for a model with other numbers."""
-        return replace(self, preprocessing=preprocessing)
 
     def describe(self) -> str:
         """In words for the provenance, e.g. "squash 224"."""
-        size = self.preprocessing.size
-        parts = [f"crop {self.preprocessing.crop_resize}/{size}" if self.crop else f"squash {size}"]
+        parts = [self.recipe.describe()]
         parts += ["no exif"] * (not self.exif) + ["fast decode"] * self.fast
         parts += [f"at most {self.max_pixels} pixels"] * (self.max_pixels != DEFAULT_MAX_PIXELS)
         return ", ".join(parts + ["truncated allowed"] * self.allow_truncated)
@@ -190,9 +184,8 @@ class ImageLoader:
 
     def _body(self, picture: Image.Image) -> Image.Image:
         if self.decoding.fast:
-            side = 2 * (
-                self.decoding.preprocessing.crop_resize if self.decoding.crop else self.decoding.preprocessing.size
-            )
+            recipe = self.decoding.recipe
+            side = 2 * (recipe.resize_to if recipe.resize == "crop" else recipe.size)
             picture.draft(None, (side, side))
         picture.load()
         if self.decoding.exif:
@@ -209,17 +202,17 @@ class ImageLoader:
         # Resize(256) leaves a picture of that size alone; Resize((224, 224)) filters even then, which changes nothing.
         if resized != picture.size:
             picture = picture.resize(resized, Image.Resampling.BILINEAR)
-        size = self.decoding.preprocessing.size
+        size = self.decoding.recipe.size
         left, top = round((resized[0] - size) / 2), round((resized[1] - size) / 2)
-        return picture.crop((left, top, left + size, top + size)) if self.decoding.crop else picture
+        return picture.crop((left, top, left + size, top + size)) if self.decoding.recipe.resize == "crop" else picture
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Width and height after resizing and before the centre crop, if there is one."""
-        recipe = self.decoding.preprocessing
-        if not self.decoding.crop:
+        recipe = self.decoding.recipe
+        if recipe.resize == "squash":
             return recipe.size, recipe.size
         shorter = min(width, height)
-        width, height = int(recipe.crop_resize * width / shorter), int(recipe.crop_resize * height / shorter)
+        width, height = int(recipe.resize_to * width / shorter), int(recipe.resize_to * height / shorter)
         if width * height > self.decoding.max_pixels:
             raise _TooThinError
         return width, height

@@ -106,7 +106,7 @@ class DeviceImageLoader(ImageLoader):
         image = torch.rot90(image, turns, (1, 2))
         width, height = resized
         pixels = functional.interpolate(image[None].float(), (height, width), mode="bilinear", antialias=True)
-        size = self.decoding.preprocessing.size
+        size = self.decoding.recipe.size
         left, top = round((width - size) / 2), round((height - size) / 2)
         pixels = pixels[0, :, top : top + size, left : left + size].round().clamp(0, 255).to(torch.uint8)
         array: NDArray[np.uint8] = pixels.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,4 +1,4 @@
-"""The variants as data: layers, weights file and hash, published accuracy, preprocessing.
+"""The variants as data: layers, weights file and hash, published accuracy.
 
 Source of weights, hashes and accuracies: torchvision's model metadata (a test holds this table against it).
 """
@@ -15,22 +15,6 @@ WEIGHTS_HOST = "https://download.pytorch.org/models"
 DEFAULT_VARIANT = "vgg16_bn"
 DEMO = "demo"
 DEMO_WHAT = "a small digit classifier that ships with vgg: it knows handwritten digits and nothing else"
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """From an RGB image to the network's input.
-
-    Attributes:
-        size: side in pixels of the input.
-        crop_resize: length in pixels of the shorter side before the centre crop of `--resize crop`.
-        mean, std: of the ImageNet training set, RGB, on values in [0, 1].
-    """
-
-    size: int = 224
-    crop_resize: int = 256
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +51,6 @@ class Variant:
         weights: its ImageNet weights; None for the demo, whose weights are in the package.
         size_mib: published size of the weights file in MiB.
         top1, top5: published ImageNet-1K validation accuracy in percent (Resize 256, CenterCrop 224).
-        preprocessing: what its weights were trained with.
     """
 
     name: str
@@ -77,7 +60,6 @@ class Variant:
     size_mib: float
     top1: float
     top5: float
-    preprocessing: Preprocessing = Preprocessing()
 
 
 def _stages(depths: tuple[int, ...], widths: tuple[int, ...] = (64, 128, 256, 512, 512)) -> tuple[tuple[int, ...], ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggcli.errors import MismatchError, WeightsError
+from vggcli.images.recipe import IMAGENET, Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.layers import Architecture, Shape
 from vggcli.weights import dialects, key_mapping, state_dict, store
@@ -32,7 +33,7 @@ class Model:
         path: the weights file.
         reading: dialect, architecture and where each tensor is.
         labels: class names in index order.
-        preprocessing: from an RGB image to the input.
+        recipe: from an RGB image to the input.
         notes: what the user should know about the file, one sentence each.
     """
 
@@ -40,7 +41,7 @@ class Model:
     path: Path
     reading: key_mapping.KeyMapping
     labels: tuple[str, ...]
-    preprocessing: zoo.Preprocessing
+    recipe: Recipe
     notes: tuple[str, ...]
     _tensors: Mapping[str, Tensor] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
@@ -160,7 +161,7 @@ def open_model(
         path,
         reading,
         names,
-        _preprocessing(variant, reading),
+        _recipe(reading),
         notes(reading, variant.name, weights),
         weights.tensors,
         checkpoint,
@@ -173,12 +174,9 @@ def read(weights: state_dict.StateDict) -> key_mapping.KeyMapping | None:
     return key_mapping.read(shapes, [row.architecture for row in zoo.VARIANTS.values()])
 
 
-def _preprocessing(variant: zoo.Variant, reading: key_mapping.KeyMapping) -> zoo.Preprocessing:
-    if reading.architecture.adaptive:
-        return variant.preprocessing
-    size = reading.architecture.native_size
-    recipe = variant.preprocessing
-    return replace(recipe, size=size, crop_resize=round(size * recipe.crop_resize / recipe.size))
+def _recipe(reading: key_mapping.KeyMapping) -> Recipe:
+    architecture = reading.architecture
+    return IMAGENET if architecture.adaptive else IMAGENET.with_size(architecture.native_size)
 
 
 def _checked(
