@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -87,8 +88,8 @@ def predict(
     offline: options.Offline = False,
     mirror: options.Mirror = None,
     device: options.Device = "auto",
-    engine: options.Engine = options.EngineName.auto,
-    precision: options.Precision = options.PrecisionName.auto,
+    engine: options.Engine = "auto",
+    precision: options.Precision = "auto",
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
     top_k: options.TopK = 5,
@@ -129,8 +130,8 @@ def predict(
         labels=labels,
         top_k=top_k,
         device=device,
-        engine=engine.value,
-        precision=precision.value,
+        engine=engine,
+        precision=precision,
         resize=resize.value,
         decoding=decoding,
         batch_size=batch_size,
@@ -261,6 +262,8 @@ def _run() -> None:
 
 def main() -> None:
     """The console script."""
+    # What torch's modules warn of while they are imported (another NumPy, an old driver) is nothing a user can act on.
+    warnings.filterwarnings("ignore", module="torch")
     code = 0
     try:
         _run()

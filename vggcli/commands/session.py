@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -167,7 +168,10 @@ class Session:
 
     def _open_engine(self) -> Engine:
         request, model = self._request, self._model
-        engine = choice.open_engine(model, request.engine, request.device, request.precision, self._note)
+        with _logged(self._note):
+            engine = choice.open_engine(
+                model, engine=request.engine, device=request.device, precision=request.precision
+            )
         if engine.device == "cpu" and request.batch_size is not None:
             # A GPU says when its memory is full; a CPU's system kills the process instead.
             memory.check_batch(request.batch_size, model.architecture.activation_bytes(model.recipe.size))
@@ -252,6 +256,18 @@ class Session:
         failures = f", {failed} failed ({kinds})" if failed else ""
         rate = f", {total / seconds:.1f} images/s" if total else ""
         note(f"{self._classified} ok{failures}{kept}, {seconds:.1f} s{rate}")
+
+
+@contextmanager
+def _logged(note: Callable[[str], None]) -> Iterator[None]:
+    """The package's warnings go to `note` meanwhile."""
+    log, handler = logging.getLogger("vggcli"), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: note(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _loader(decoding: Decoding, request: Request) -> ImageLoader:

@@ -69,7 +69,7 @@ class Inference:
             return
         batch = np.stack(images)
         try:
-            self._flying.append((jobs, batch, self._engine.start(batch)))
+            self._flying.append((jobs, batch, self._begun(batch)))
         except MemoryError as error:
             why = str(error)  # not the error itself, which holds what the batch has filled the memory with
             self._flying.append((jobs, batch, lambda: self._halved(batch, why)))
@@ -111,7 +111,11 @@ class Inference:
         return np.concatenate(logits)
 
     def _now(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._engine.start(batch)()
+        return self._begun(batch)()
+
+    def _begun(self, batch: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        result = self._engine.start(batch)
+        return lambda: result()["fc8"]
 
 
 def _fail(error: DeviceError) -> NDArray[np.float32]:
