@@ -69,8 +69,8 @@ class Example:
 
 
 NETWORKS = {
-    "plain": lambda: networks.Torchvision(widths=networks.NARROW, batch_norm=False),
-    "batch norm": lambda: networks.Torchvision((1, 2, 2, 2, 2), networks.NARROW),
+    "plain": lambda: networks.Torchvision(batch_norm=False),
+    "batch norm": lambda: networks.Torchvision(widths=networks.NARROW),
     "batch norm without bias": lambda: networks.Torchvision(widths=networks.NARROW, bias=False),
     "classifier norm": lambda: networks.Staged(widths=networks.NARROW, pool=2),
 }
@@ -211,6 +211,16 @@ def test_every_output_is_the_same_to_the_bit_in_a_batch_of_any_size(
         assert np.array_equal(np.concatenate([part[name] for part in parts]), whole[name]), name
 
 
+def test_so_it_is_with_every_kind_of_batch_norm(kind: str, example: Example) -> None:
+    names = names_of(example)
+    with closing(opened(kind, example.model, outputs=names)) as running:
+        whole = running.start(example.pixels)()
+        parts = [running.start(example.pixels[first : first + 2])() for first in range(0, 5, 2)]
+
+    for name in names:
+        assert np.array_equal(np.concatenate([part[name] for part in parts]), whole[name]), name
+
+
 def test_outputs_of_batches_in_flight_stay_apart(
     kind: str, narrow: Model, names: list[str], images: NDArray[np.uint8]
 ) -> None:
@@ -264,6 +274,37 @@ def test_for_the_logits_every_batch_norm_and_relu_is_folded(narrow: Model) -> No
     assert names[-5:] == ["pool5", "avgpool", "fc6", "fc7", "fc8"]
     assert [step.layer.name for step in steps if step.bias is not None and not step.relu] == ["fc8"]
     assert [step.layer.name for step in steps if step.scale is not None] == [n for n in names if n.startswith("conv")]
+
+
+def test_without_folding_batch_norm_is_a_step_of_its_own(narrow: Model) -> None:
+    steps = list(folding.steps(narrow, ("fc6",), fold=False))
+
+    assert [step.layer.name for step in steps[:4]] == ["conv1-1", "bn1-1", "pool1", "conv2-1"]
+    assert {step.layer.name[:2] for step in steps if step.relu} == {"bn"}
+    assert not any(step.scale is not None for step in steps if step.layer.name.startswith("conv"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "outputs", "norms"),
+    [("fp32", ["fc8"], 0), ("fp32", ["fc8", "fc7"], 8), ("fp32", ["pool2"], 2), ("bf16", ["fc7"], 0)],
+    ids=str,
+)
+def test_torch_in_fp32_sums_as_the_network_was_trained_wherever_more_than_logits_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    narrow: Model,
+    images: NDArray[np.uint8],
+    precision: str,
+    outputs: list[str],
+    norms: int,
+) -> None:
+    """Folding rounds the weights once more, which by the depth of vgg16_bn's fc7 is more than 1e-5."""
+    seen: list[Any] = []
+    real = functional.batch_norm
+    monkeypatch.setattr(functional, "batch_norm", lambda *a, **b: [seen.append(a), real(*a, **b)][1])
+    with closing(opened("torch", narrow, precision, outputs)) as running:
+        running.start(images[:2])()
+
+    assert len(seen) == norms
 
 
 def operations(model: Model, *outputs: str) -> list[str]:

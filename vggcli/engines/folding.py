@@ -84,7 +84,7 @@ def check(outputs: Sequence[str], architecture: Architecture) -> tuple[str, ...]
     return tuple(dict.fromkeys(outputs))
 
 
-def steps(model: Model, outputs: Sequence[str] = (LOGITS,)) -> Iterator[Step]:
+def steps(model: Model, outputs: Sequence[str] = (LOGITS,), *, fold: bool = True) -> Iterator[Step]:
     """The network as the engines run it, in order, as far as the last output.
 
     Dropout is gone, batch norm and ReLU are joined to what they follow, except behind an output: so the layer of a
@@ -93,12 +93,13 @@ def steps(model: Model, outputs: Sequence[str] = (LOGITS,)) -> Iterator[Step]:
     Args:
         model: weights and architecture.
         outputs: names of layers, as `check` returns them.
+        fold: join batch norm; without it the sums are those of the network as it was trained.
     """
     group: list[Layer] = []
     points = _points(model.architecture, outputs)
     for (layer, names), (following, _) in zip(points, [*points[1:], (None, ())], strict=True):
         group.append(layer)
-        if names or not isinstance(following, BatchNorm | ReLU):
+        if names or not isinstance(following, BatchNorm | ReLU if fold else ReLU):
             yield _step(model, group, names)
             group = []
 

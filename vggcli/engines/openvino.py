@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vggcli.weights.model import Model
 
-# Measured on 2 and 4 cores: larger batches cost memory (13 MB of activations an image in fp32) and win nothing.
+# Measured on 2 and 4 cores: larger batches cost memory (13 MB of activations per image in fp32) and win nothing.
 BATCH_SIZE = 8
 INSTALL = "pip install 'vgg-cli[openvino]'"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
