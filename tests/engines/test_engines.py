@@ -138,6 +138,21 @@ def test_a_closed_engine_lets_the_network_go(narrow: Model) -> None:
     assert replica() is None
 
 
+def test_a_closed_engine_says_so_instead_of_waiting_for_ever(kind: str, narrow: Model) -> None:
+    running = opened(kind, narrow)
+    begun = running.start(networks.images(1, SIZE))
+    running.close()
+    running.close()
+
+    with pytest.raises(DeviceError, match=f"cannot use the engine {kind}: it is closed"):
+        running.start(networks.images(1, SIZE))
+    if kind == "torch":  # whose work is done when it is asked for
+        with pytest.raises(DeviceError, match="it is closed"):
+            begun()
+    else:
+        assert begun()["fc8"].shape == (1, 10)
+
+
 # Running out, and worse
 
 

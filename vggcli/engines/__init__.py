@@ -44,8 +44,8 @@ class Engine(Protocol):
 
         Raises:
             MemoryError: the batch does not fit; smaller ones may (from `start` or from the returned function).
-            DeviceError: the device is gone.
+            DeviceError: the device is gone, or the engine is closed.
         """
 
     def close(self) -> None:
-        """Release the device."""
+        """Release the device; results that were begun and not asked for may be lost."""

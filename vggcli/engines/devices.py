@@ -70,6 +70,11 @@ def check_threads(threads: int | None) -> None:
         raise UsageError("cannot compute on", f"{threads} threads", "there must be at least one", "Use 1 or more")
 
 
+def closed(engine: str) -> DeviceError:
+    """What an engine says that is used after `Engine.close`."""
+    return DeviceError("cannot use the engine", engine, "it is closed", "Open another")
+
+
 def import_torch() -> Any:
     """The torch package; DeviceError when it cannot be imported."""
     try:

@@ -84,11 +84,13 @@ class OpenVINOEngine:
             raise DeviceError(
                 "cannot use the engine", "openvino", _first_line(error), "Run with --engine torch"
             ) from error
-        self._compiled = compiled
+        self._compiled: Any = compiled
         self.batch_size = BATCH_SIZE
 
     def start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
         """See `Engine.start`."""
+        if self._compiled is None:
+            raise devices.closed(self.name)
         try:
             request = self._free.pop()  # at once: between a look and the taking another thread may come
         except IndexError:
@@ -115,7 +117,7 @@ class OpenVINOEngine:
         """See `Engine.close`."""
         self._page_dropper.stop()
         self._free.clear()
-        del self._compiled
+        self._compiled = None
 
 
 def _precision(asked: str, capabilities: list[str]) -> str:

@@ -25,11 +25,9 @@ def conv2d_without_tf32(x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tenso
     """
     import torch
 
-    cudnn = torch.backends.cudnn
-    return torch._convolution(
-        x, kernel, bias, [1, 1], [1, 1], [1, 1], False, [0, 0], 1,
-        cudnn.benchmark, cudnn.deterministic, cudnn.enabled, False,
-    )  # fmt: skip
+    cudnn, ones = torch.backends.cudnn, [1, 1]
+    switches = (cudnn.benchmark, cudnn.deterministic, cudnn.enabled)
+    return torch._convolution(x, kernel, bias, ones, ones, ones, False, [0, 0], 1, *switches, False)
 
 
 @contextmanager

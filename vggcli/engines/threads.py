@@ -34,11 +34,15 @@ class Worker:
         # Daemon: an interrupted program does not wait for the batch.
         threading.Thread(target=_work, args=(self._jobs, threads), daemon=True).start()
         self._end = weakref.finalize(self, self._jobs.put, None)
+        self._ending = threading.Lock()
 
     def run(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns or raises on the worker's thread."""
+        """What `work` returns or raises on the worker's thread; DeviceError after `close`."""
         done: Future[Any] = Future()
-        self._jobs.put((work, done))
+        with self._ending:  # nobody waits for a thread that is gone
+            if not self._end.alive:
+                raise devices.closed("torch")
+            self._jobs.put((work, done))
         try:
             return done.result()
         finally:
@@ -46,7 +50,8 @@ class Worker:
 
     def close(self) -> None:
         """End the thread once it has done what it was given before."""
-        self._end()
+        with self._ending:
+            self._end()
 
 
 def _work(jobs: SimpleQueue[_Job | None], threads: int | None) -> None:
