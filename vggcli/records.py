@@ -1,8 +1,16 @@
-"""The frozen values that travel between the parts: what was asked, what came out, what went wrong."""
+"""The frozen values that travel between the rooms: what was asked, what came out, what went wrong."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+TRUNCATED = "truncated: the image data ends early, the prediction rests on its first part"
+
+# The metadata of a settings field that changes no number; see `Settings`.
+INFORMATION: Mapping[str, Any] = MappingProxyType({"information": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +32,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one input has no prediction.
+    """Why one input has no prediction; `str` of it is "kind: message".
 
     Attributes:
         kind: one word for programs ("truncated", "missing", ...; all are listed in `vggcli.images.decode.KINDS`).
@@ -34,31 +42,44 @@ class Failure:
     kind: str
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """The one result of one input: either predictions or a failure.
 
     Attributes:
-        path: the input as it was given or found; undecodable bytes as surrogate escapes (`os.fsdecode`).
+        path: the input as it was given or found, undecodable bytes as surrogate escapes (`os.fsdecode`); None for an
+            input that has no path: an array, bytes, a PIL image.
         predictions: best first; empty when the input failed.
         failure: None when the input was classified.
         truncated: True when the image data ended early and `--allow-truncated` let it through.
     """
 
-    path: str
+    path: str | None
     predictions: tuple[Prediction, ...] = ()
     failure: Failure | None = None
     truncated: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether the input was classified."""
+        return self.failure is None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What makes a run's numbers what they are: kept in a resumable run's sidecar, shown in the table's footer.
 
+    A run is only resumed with the same numbers.  The fields marked `INFORMATION` do not change them and are kept for
+    people: a patch upgrade, a renamed weights file or the machine next door must not end a week's run.  The weights are
+    compared by fingerprint, and engine and precision too, because each pair of them has digits of its own.
+
     Attributes:
-        version: version of this tool.
-        weights: file name of the weights, or "demo".
+        version: version of this tool (information).
+        weights: file name of the weights, or "demo" (information).
         weights_fingerprint: "sha256:..." of the whole file, or "sampled:..." where hashing would cost more than the
             run; the prefix says which (see `store.fingerprint`).
         variant: zoo name, e.g. "vgg16_bn".
@@ -66,19 +87,26 @@ class Settings:
         preprocessing: e.g. "squash 224".
         labels: short digest of the label list.
         engine: "torch" or "openvino".
-        device: "cpu", "cuda:0", ...
+        device: "cpu", "cuda:0", ... (information).
         precision: "fp32", "bf16" or "fp16": what really ran.
-        top_k: number of predictions a record.
+        top_k: number of predictions per record.
     """
 
-    version: str
-    weights: str
+    version: str = field(metadata=INFORMATION)
+    weights: str = field(metadata=INFORMATION)
     weights_fingerprint: str
     variant: str
     dialect: str
     preprocessing: str
     labels: str
     engine: str
-    device: str
+    device: str = field(metadata=INFORMATION)
     precision: str
     top_k: int
+
+    def describe(self) -> str:
+        """What ran, in one line for people."""
+        return (
+            f"{self.variant}, weights {self.weights}, {self.preprocessing},"
+            f" {self.engine} engine on {self.device} in {self.precision}"
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from vggcli.output import formats
 
 INPUT, MODEL, NUMBERS, OUTPUT = "Inputs", "Model", "Numbers and speed", "Output"
 
@@ -33,17 +35,6 @@ class ResizeName(str, Enum):
 
     squash = "squash"
     crop = "crop"
-
-
-class RecordFormat(str, Enum):
-    """--format of predict"""
-
-    auto = "auto"
-    table = "table"
-    tsv = "tsv"
-    csv = "csv"
-    jsonl = "jsonl"
-    parquet = "parquet"
 
 
 class ListingFormat(str, Enum):
@@ -193,7 +184,7 @@ TopK = Annotated[
     ),
 ]
 Format = Annotated[
-    RecordFormat,
+    Literal["auto", formats.Format],
     typer.Option(
         "--format",
         "-f",

@@ -9,7 +9,7 @@ from vggcli.commands.session import Request, Session
 from vggcli.engines import choice
 from vggcli.images import discover
 from vggcli.network import zoo
-from vggcli.output.sinks import choose_format
+from vggcli.output.formats import choose_format
 from vggcli.output.stream import check_file
 from vggcli.weights.model import DEMO_FILE, Model, locate, open_model
 

@@ -22,7 +22,8 @@ from vggcli.errors import StoppedError
 from vggcli.images import discover
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.network import labels
-from vggcli.output.resume import Run, open_run
+from vggcli.output.predictions import PredictionCodec
+from vggcli.output.resume import ResumableOutput, open_output
 from vggcli.records import Failure, Record, Settings
 from vggcli.run.pipeline import Pipeline
 from vggcli.run.ranking import to_record
@@ -73,7 +74,7 @@ class Session:
     def __init__(self, request: Request, model: Model, format: str, found: Iterator[discover.Input]) -> None:
         self._request, self._model, self._format = request, model, format
         self._began = monotonic()
-        self._output: Run | None = None
+        self._output: ResumableOutput[Record] | None = None
         self._opened = threading.Event()
         self._failures: Counter[str] = Counter()
         self._classified = 0
@@ -81,10 +82,11 @@ class Session:
         self._signal: int | None = None
         self._over = threading.Event()
         decoding = replace(request.decoding, recipe=replace(model.recipe, resize=request.resize))
-        self._preprocessing = decoding.describe()
+        loader = _loader(decoding, request)
+        self._preprocessing = decoding.describe() + ", decoded on the device" * (type(loader) is not ImageLoader)
         self._pipeline = Pipeline(
             self._todo(found),
-            _loader(decoding, request),
+            loader,
             self._open_engine,
             workers=request.workers or default_workers(),
             batch_size=request.batch_size,
@@ -109,8 +111,14 @@ class Session:
         engine = self._pipeline.wait_for_engine()
         if engine is None:
             raise _InterruptedError
-        self._output = open_run(
-            self._format, request.output, self._settings(engine), resume=request.resume, overwrite=request.overwrite
+        settings = self._settings(engine)
+        self._output = open_output(
+            self._format,
+            request.output,
+            PredictionCodec(settings.top_k),
+            settings,
+            resume=request.resume,
+            overwrite=request.overwrite,
         )
         self._opened.set()
         try:
@@ -122,7 +130,7 @@ class Session:
         finally:
             self._say_counts()
 
-    def _write(self, output: Run, progress: Progress) -> None:
+    def _write(self, output: ResumableOutput[Record], progress: Progress) -> None:
         top_k = min(self._request.top_k, self._model.architecture.num_classes)
         for result in self._pipeline.results():
             record = to_record(result, self._model.labels, top_k)
@@ -131,7 +139,7 @@ class Session:
                 self._classified += 1
             else:
                 self._failures[record.failure.kind] += 1
-                self._say_failure(record.path, record.failure, progress)
+                self._say_failure(record.path or "", record.failure, progress)
             progress.advance(self._classified, self._failures.total())
             self._stop_after_failures(record)
 
@@ -148,7 +156,7 @@ class Session:
         failed = self._failures.total()
         raise StoppedError(
             "stopped at",
-            record.path,
+            record.path or "",
             f"{failed} input{'s' * (failed > 1)} failed and {limit} may",
             "The rows so far are written" + (", and --resume goes on from them" if self._is_resumable() else ""),
         )
