@@ -360,7 +360,7 @@ def test_waits_are_spread_at_random() -> None:
     assert all(1.0 <= delay <= 3.0 for delay in delays)
 
 
-def test_new_bytes_renew_the_patience_but_not_for_ever(server: FaultServer, target: Path) -> None:
+def test_new_bytes_renew_the_tries_but_not_for_ever(server: FaultServer, target: Path) -> None:
     server.faults.extend(cut_at(offset) for offset in range(1, 1000))
     assert "given up after 12 tries" in refusal(server.add(MEGABYTE), target, max_tries=12)
     assert len(server.requests) == 12

@@ -68,7 +68,7 @@ class RetryPolicy:
 
         Args:
             attempt: one try; `TransferError` says whether another may help.
-            progressed: asked after a failure: whether it brought something new, which renews the patience.
+            progressed: asked after a failure: whether the try brought something new all the same.
             note: called with the failure and the seconds until the next try.
 
         Raises:
