@@ -796,34 +796,32 @@ def test_a_progress_is_told_everything_in_order(server: FaultServer, target: Pat
 # Processes
 
 
-def test_of_two_processes_one_downloads_and_the_other_waits(server: FaultServer, target: Path) -> None:
-    half_sent = stall_at(400_000)
-    server.faults.append(half_sent)
-    url = server.add(MEGABYTE)
-    with child(url, target, MEGABYTE) as first:
-        assert server.reached.wait(60)
-        with child(url, target, MEGABYTE) as second:
-            assert second.stderr is not None
-            assert "another process is downloading w.pth; waiting" in second.stderr.readline()
-            server.closing.set()
-            assert second.wait(60) == 0
-        assert first.wait(60) == 0
-    assert target.read_bytes() == MEGABYTE
-    assert files_beside(target) == ["w.pth"]
-    assert server.sent == len(MEGABYTE)
-
-
-def test_the_waiting_process_takes_over_from_a_killed_one(server: FaultServer, target: Path) -> None:
+@contextlib.contextmanager
+def two_children(server: FaultServer, target: Path) -> Iterator[tuple[subprocess.Popen[str], subprocess.Popen[str]]]:
+    """One that has received the first 400 kB, and one that waits for it."""
     server.faults.append(stall_at(400_000))
     url = server.add(MEGABYTE)
     with child(url, target, MEGABYTE) as first:
         assert server.reached.wait(60)
         with child(url, target, MEGABYTE) as second:
             assert second.stderr is not None
-            assert "waiting" in second.stderr.readline()
-            first.kill()
-            assert second.wait(60) == 0
+            assert "another process is downloading w.pth; waiting" in second.stderr.readline()
+            yield first, second
     assert target.read_bytes() == MEGABYTE
+    assert files_beside(target) == ["w.pth"]
+
+
+def test_of_two_processes_one_downloads_and_the_other_waits(server: FaultServer, target: Path) -> None:
+    with two_children(server, target) as (first, second):
+        server.closing.set()
+        assert [first.wait(60), second.wait(60)] == [0, 0]
+    assert server.sent == len(MEGABYTE)
+
+
+def test_the_waiting_process_takes_over_from_a_killed_one(server: FaultServer, target: Path) -> None:
+    with two_children(server, target) as (first, second):
+        first.kill()
+        assert second.wait(60) == 0
 
 
 def test_ctrl_c_keeps_the_part(server: FaultServer, target: Path) -> None:
