@@ -17,7 +17,7 @@ from conftest import Output
 from vggcli.demo.data import LABELS
 from vggcli.network import zoo
 from vggcli.text import unescape, unguard_formula
-from vggcli.weights.model import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE
 
 DIGITS = DEMO_FILE.parent / "digits"
 DEMO = ("predict", "--weights", "demo")

@@ -12,7 +12,7 @@ from conftest import Vgg
 from predict_examples import DEMO, DIGITS, digit, notes, objects, outcomes_of_jsonl, outcomes_of_rows
 from safetensors.numpy import load_file, save_file
 
-from vggcli.weights.model import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE
 
 # Exit code 2: wrong usage
 

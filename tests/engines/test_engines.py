@@ -29,7 +29,8 @@ from vggcli.errors import DeviceError, UsageError
 from vggcli.images.discover import Input
 from vggcli.network.module import VGG
 from vggcli.run.batches import Inference, Job, Result
-from vggcli.weights.model import DEMO_FILE, Model, open_model
+from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.model import Model, open_model
 
 openvino = import_openvino()  # a plain import would send telemetry in a thread of its own
 

@@ -19,10 +19,11 @@ from torch import nn
 from vggcli.errors import DownloadError, MismatchError, UsageError, WeightsError
 from vggcli.images.recipe import IMAGENET
 from vggcli.network import zoo
-from vggcli.weights.model import DEMO_FILE, locate, open_model
+from vggcli.weights.locate import DEMO_FILE, locate
+from vggcli.weights.model import open_model
 from vggcli.weights.store import FetchOptions, cache_folder
 
-OFFLINE = FetchOptions(offline=True, progress=False)
+OFFLINE = FetchOptions(offline=True)
 
 
 def hollow_file(path: Path, kind: type[nn.Module] = Torchvision, name: str = "vgg16", **options: object) -> Path:
@@ -69,7 +70,7 @@ def test_published_weights_come_from_the_cache(weights: str | None, arch: str | 
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
 
-    assert locate(weights, arch, FetchOptions(progress=False)) == path
+    assert locate(weights, arch, FetchOptions()) == path
 
 
 def test_neither_file_nor_name_is_explained() -> None:

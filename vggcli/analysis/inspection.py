@@ -11,8 +11,9 @@ from vggcli.cli.notes import note
 from vggcli.cli.tables import Listing
 from vggcli.errors import ForbiddenError, MismatchError, UsageError
 from vggcli.network import labels, zoo
-from vggcli.weights import key_mapping, model, state_dict, store
+from vggcli.weights import description, key_mapping, model, state_dict, store
 from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint, read_checkpoint
+from vggcli.weights.locate import DEMO_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ def inspect(name: str, arch: str | None = None, *, verify: bool = False, stats: 
         if verify or stats:
             raise UsageError("cannot check the weights of", name, "they are not here", "Download the file first")
         return _inspect_url(name, arch)
-    path = model.DEMO_FILE if name == zoo.DEMO else Path(name)
+    path = DEMO_FILE if name == zoo.DEMO else Path(name)
     digest = _verified(path) if verify else None
     try:
         with closing(open_checkpoint(path)) as checkpoint:
@@ -120,7 +121,7 @@ def _facts(
     if found.wrapper:
         facts["weights in"] = "/".join(found.wrapper)
     facts["tensors"] = f"{len(found.tensors)}, {values:,} values"
-    facts["variant"] = _variant(reading, variant, is_demo=checkpoint.path == str(model.DEMO_FILE))
+    facts["variant"] = _variant(reading, variant, is_demo=checkpoint.path == str(DEMO_FILE))
     if reading is not None:
         facts["dialect"] = reading.dialect.name
         without = "none (no classifier)" if reading.features_only else "unknown"
@@ -134,13 +135,13 @@ def _variant(reading: key_mapping.KeyMapping | None, variant: zoo.Variant | None
     if reading is None:
         return "unknown (the keys are those of no VGG layout that vgg knows)"
     if variant is None:
-        return f"unknown ({model.differences(reading)})"
+        return f"unknown ({description.differences(reading)})"
     if is_demo:
         return f"{variant.name} ({zoo.DEMO_WHAT})"
     name = "the demo's network, with other weights" if variant.name == zoo.DEMO else variant.name
     if reading.features_only:
         return f"{name}, the convolutions only"
-    return name if reading.fits else f"most like {name} ({model.differences(reading)})"
+    return name if reading.fits else f"most like {name} ({description.differences(reading)})"
 
 
 def _notes(
@@ -153,7 +154,7 @@ def _notes(
     if published is not None and published.refusal:
         yield f"predict refuses it: {published.refusal}"
     if reading is not None and variant is not None:
-        yield from model.notes(reading, variant.name, found)
+        yield from description.notes(reading, variant.name, found)
 
 
 def _data(
@@ -182,8 +183,7 @@ def _data(
 
 def _compared(found: state_dict.StateDict, asked: zoo.Variant) -> tuple[dict[str, object], bool]:
     """The file against a variant: every difference as a note, and in the form for programs."""
-    shapes = {key: tensor.shape for key, tensor in found.tensors.items()}
-    reading = key_mapping.read_as(shapes, asked.architecture)
+    reading = key_mapping.read_as(found.shapes, asked.architecture)
     if reading is None:
         note(f"it is no {asked.name}: its keys are those of no VGG layout that vgg knows")
         return {"arch": asked.name, "fits": False}, False

@@ -19,7 +19,8 @@ from vggcli.network.layers import (
     MaxPool,
     Shape,
 )
-from vggcli.weights.model import DEMO_FILE, open_model
+from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.model import open_model
 
 COLUMNS = ("layer", "type", "output shape", "kernel", "parameters", "multiply-adds")
 
@@ -140,6 +141,6 @@ def _find(name: str) -> tuple[Architecture, str, dict[str, str]]:
         return row.architecture, row.name, {}
     model = open_model(path, what="cannot summarise")
     try:
-        return model.architecture, model.variant, {"weights": model.name, "dialect": model.reading.dialect.name}
+        return model.architecture, model.variant, {"weights": model.name, "dialect": model.mapping.dialect.name}
     finally:
         model.close()

@@ -146,9 +146,10 @@ def predict(
 
 
 def _fetch_options(offline: bool, mirror: str | None) -> Any:
+    from vggcli.cli.reporter import Reporter
     from vggcli.weights.store import FetchOptions
 
-    return FetchOptions(offline=offline, mirror=mirror)
+    return FetchOptions(offline=offline, mirror=mirror, progress=Reporter)
 
 
 @app.command()

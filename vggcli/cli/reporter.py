@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vggcli.cli.notes import note
+from vggcli.cli.notes import is_terminal, note
 from vggcli.text import printable
 
 if TYPE_CHECKING:
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Tells the person what happens, on standard error: notes always, a progress bar only where `bar` is true."""
+    """A `weights.download.progress.Progress` on standard error: notes always, and a bar where that is a terminal."""
 
-    def __init__(self, name: str, bar: bool) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        if bar:
+        if is_terminal():
             from rich.console import Console
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
             from rich.progress import TransferSpeedColumn as Speed

@@ -8,7 +8,7 @@ from pathlib import Path
 from vggcli.cli.tables import Listing
 from vggcli.network import zoo
 from vggcli.weights import store
-from vggcli.weights.model import DEMO_FILE, locate
+from vggcli.weights.locate import DEMO_FILE, locate
 
 COLUMNS = ("variant", "parameters", "MiB", "top-1 %", "top-5 %", "weights", "cached")
 

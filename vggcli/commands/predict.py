@@ -11,7 +11,8 @@ from vggcli.images import discover
 from vggcli.network import zoo
 from vggcli.output.formats import choose_format
 from vggcli.output.stream import check_file
-from vggcli.weights.model import DEMO_FILE, Model, locate, open_model
+from vggcli.weights.locate import DEMO_FILE, locate
+from vggcli.weights.model import Model, open_model
 
 
 def predict(request: Request) -> int:

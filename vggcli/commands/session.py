@@ -195,7 +195,7 @@ class Session:
             weights=model.name,
             weights_fingerprint=fingerprint,
             variant=model.variant,
-            dialect=model.reading.dialect.name,
+            dialect=model.mapping.dialect.name,
             preprocessing=self._preprocessing,
             labels=labels.digest(model.labels),
             engine=engine.name,
