@@ -17,7 +17,10 @@ import vggcli
 PACKAGE = Path(vggcli.__file__).parent
 HEAVY = "torch torchvision openvino pyarrow httpx rich PIL numpy safetensors sklearn matplotlib".split()
 # Modules about torch itself, imported only by functions that need it.
-ABOUT_TORCH = ("vggcli.network.module", "vggcli.demo.")
+ABOUT_TORCH = ("vggcli.network.module",)
+# The rooms, each below those that it may import from.  Errors, records and text are one, and so is the package's root.
+ROOMS = """errors,records,text network images weights engines run output analysis classifier . training scale commands
+    cli __main__""".split()
 LOADED = """
 import sys
 from vggcli.cli.app import app
@@ -87,30 +90,67 @@ def test_no_module_loads_torch_or_its_like_at_its_top() -> None:
     assert done.stdout.split() == []
 
 
-def imported(path: Path, known: set[str]) -> set[str]:
-    """Modules of the package that a module imports, wherever in it, less what only type checkers see."""
+def imported(path: Path, known: set[str], *, types: bool = False) -> set[str]:
+    """Modules of the package that a module imports, wherever in it.
+
+    Args:
+        path: of the module.
+        known: all modules.
+        types: also what only type checkers see.
+    """
     found = set()
     todo: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            todo += node.orelse
+            todo += [*node.orelse, *(node.body if types else ())]
             continue
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vggcli"):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides its room"
+            if (node.module or "").partition(".")[0] != "vggcli":
+                continue
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             # `from package import module` is the module; `from module import name` is the module named.
-            found |= (inner & known) or {str(node.module)}
+            found |= (inner & known) or ({str(node.module)} if inner != {"vggcli.__version__"} else set())
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names} & known
         todo += ast.iter_child_nodes(node)
     return found
 
 
-def test_imports_go_one_way() -> None:
-    """No circle, not even one that an import inside a function would hide."""
+def test_imports_have_no_circle() -> None:
+    """Not even one that an import inside a function would hide."""
     paths = dict(modules())
     graph = {name: imported(path, set(paths)) - {name} for name, path in paths.items()}
     order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
 
     assert order.index("vggcli.errors") < order.index("vggcli.weights.model") < order.index("vggcli.cli.app")
     assert order[-1] == "vggcli.__main__"
+
+
+def room(module: str) -> int:
+    """The number of a module's room, counted from the one that imports nothing."""
+    name = module.split(".")[1] if "." in module else "."
+    found = [number for number, names in enumerate(ROOMS) if name in names.split(",")]
+    assert found, f"{module} is in none of the rooms"
+    return found[0]
+
+
+def test_a_room_imports_only_from_rooms_above_it() -> None:
+    """Also for types.  The version alone may be taken from the package's root, which every module has loaded anyway."""
+    paths = {name: path for name, path in modules() if name != "vggcli.demo"}  # it holds files, no code
+    wrong = [
+        f"{name} imports {other}"
+        for name, path in paths.items()
+        for other in sorted(imported(path, set(paths), types=True))
+        if room(other) > room(name)
+    ]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_demo_is_files_and_no_code() -> None:
+    package = ast.parse((PACKAGE / "demo" / "__init__.py").read_text("utf-8"))
+
+    assert [path.name for path in (PACKAGE / "demo").glob("*.py")] == ["__init__.py"]
+    assert [type(node) for node in package.body] == [ast.Expr]
