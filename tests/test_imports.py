@@ -18,9 +18,9 @@ PACKAGE = Path(vggcli.__file__).parent
 HEAVY = "torch torchvision openvino pyarrow httpx rich PIL numpy safetensors sklearn matplotlib".split()
 # Modules about torch itself, imported only by functions that need it.
 ABOUT_TORCH = ("vggcli.network.module",)
-# The rooms, each below those that it may import from.  Errors, records and text are one, and so is the package's root.
-ROOMS = """errors,records,text network images weights engines run output analysis classifier . training scale commands
-    cli __main__""".split()
+# The rooms, each below those that it may import from; a dot is the package's root.
+ROOMS = """errors,records,text network images weights engines run output analysis settings,classifier . training scale
+    commands cli __main__""".split()
 LOADED = """
 import sys
 from vggcli.cli.app import app

@@ -11,9 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from predict_examples import DIGITS, LABELS
-
-from vggcli.weights.model import DEMO_FILE
+from predict_examples import DEMO_FILE, DIGITS, LABELS
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Vgg
-from predict_examples import DIGITS, LABELS
+from predict_examples import DEMO_FILE, DIGITS, LABELS
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from vggcli.network import zoo
-from vggcli.weights.model import DEMO_FILE, Model, open_model
+from vggcli.weights.model import Model, open_model
 
 
 @pytest.fixture(scope="module")

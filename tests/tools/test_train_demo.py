@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from predict_examples import DIGITS, LABELS
+from predict_examples import DEMO_FILE, DIGITS, LABELS
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -23,7 +23,7 @@ from vggcli.engines.torch import TorchEngine
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.network import zoo
-from vggcli.weights.model import DEMO_FILE, Model, open_model
+from vggcli.weights.model import Model, open_model
 
 QUICK = (train.Phase(32, 1, 0), train.Phase(48, 1, 1))
 

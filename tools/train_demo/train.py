@@ -28,20 +28,21 @@ from torch.nn import functional
 
 from tools.train_demo.digits import LABELS, SOURCE, Digits, load
 from tools.train_demo.variation import varied
+from vggcli import demo
 from vggcli.errors import VggError
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.images.recipe import IMAGENET
 from vggcli.network.module import VGG
 from vggcli.network.zoo import DEMO, DEMO_WHAT, variant
-from vggcli.weights.model import DEMO_FILE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
     from torch import Tensor
 
-IMAGES = DEMO_FILE.with_name("digits")
+WEIGHTS = Path(demo.__file__).with_name("digits.safetensors")
+IMAGES = WEIGHTS.with_name("digits")
 SEED = 0
 THREADS = 1  # more would add up in another order, and each number of them in its own
 BATCH_SIZE = 32
@@ -195,7 +196,7 @@ def write(network: VGG, held_out: Digits, output: Path) -> float:
         "held_out_accuracy": f"{accuracy:.4f}",
         "trained_on": SOURCE,
     }
-    (output / DEMO_FILE.name).write_bytes(save(tensors, metadata))
+    (output / WEIGHTS.name).write_bytes(save(tensors, metadata))
     (output / IMAGES.name).mkdir(exist_ok=True)
     for number, label in enumerate(LABELS):
         members = np.flatnonzero(held_out.classes == number)
@@ -212,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m tools.train_demo", description="Train the digit classifier.")
     parser.add_argument(
-        "--output", type=Path, default=DEMO_FILE.parent, help="folder to write to (default: the package's)"
+        "--output", type=Path, default=WEIGHTS.parent, help="folder to write to (default: the package's)"
     )
     output: Path = parser.parse_args(arguments).output
     try:
@@ -222,5 +223,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VggError as error:
         print(f"vgg: {error}", file=sys.stderr)
         return 1
-    print(f"wrote {output / DEMO_FILE.name}: held-out accuracy {accuracy:.1%} on {len(held_out.images)} images")
+    print(f"wrote {output / WEIGHTS.name}: held-out accuracy {accuracy:.1%} on {len(held_out.images)} images")
     return 0
