@@ -217,11 +217,11 @@ def test_results_stay_results_when_standard_error_is_closed(tmp_path: Path) -> N
     assert [json.loads(line)["status"] for line in on_stdout.stdout.splitlines()] == ["error"]
 
 
-def test_a_bug_is_a_traceback_and_no_code_that_means_something_else() -> None:
+def test_a_bug_is_a_traceback_and_the_exit_code_of_nothing_else() -> None:
     code = "import vggcli.cli.app as c; c.app = lambda: 1 / 0; c.main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
 
-    assert done.returncode == 4
+    assert done.returncode == 70
     assert done.stderr.endswith(b"ZeroDivisionError: division by zero\n")
 
 

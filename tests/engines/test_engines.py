@@ -433,7 +433,7 @@ def test_without_openvino_torch_runs_and_says_what_is_faster(
 
     assert (engine.name, engine.device) == ("torch", "cpu")
     assert notes == [
-        "PyTorch runs; OpenVINO is faster on a CPU and starts sooner: pip install 'vgg-cli[openvino]'",
+        "PyTorch runs; OpenVINO is faster on a CPU and starts sooner: pip install openvino",
     ]
 
 

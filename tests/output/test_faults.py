@@ -8,13 +8,10 @@ import errno
 import gc
 import io
 import os
-import resource
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,9 +47,9 @@ except OutputError as error:
 """
 
 
-def start_writer(*arguments: str, **options: int) -> subprocess.Popen[bytes]:
+def start_writer(*arguments: str, program: str = WRITER, **options: int) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LC_ALL": "C"}
-    command = [sys.executable, "-c", WRITER, *arguments]
+    command = [sys.executable, "-c", program, *arguments]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
 
 
@@ -124,29 +121,19 @@ def test_a_full_pipe_that_does_not_block_is_waited_for() -> None:
     assert received.getvalue() == data
 
 
-@contextmanager
-def small_files(limit: int) -> Iterator[None]:
-    """No file of this process grows beyond so many bytes: the last write is cut short, the next one fails.
-
-    Only around the writes under test: pytest's own output may be a file, too.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 @pytest.mark.parametrize("format", LINE_FORMATS)
 def test_a_write_cut_short_leaves_only_whole_records(format: str, tmp_path: Path) -> None:
-    with small_files(10_000):
-        assert_whole_at_the_end_of_room(format, tmp_path / "out", 9_000, "file too large")
+    """No file of the writing process grows beyond 10,000 bytes: the last write is cut short, the next one fails."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+    output = tmp_path / "out"
+    code, said = finish(start_writer(format, str(output), program=limit + WRITER))
+    assert code == 4, said
+    assert "file too large" in said
+    assert 9_000 < output.stat().st_size <= 10_000
+    assert output.read_bytes().endswith(b"\n")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def full_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A file system of 1 MB."""
     folder = tmp_path_factory.mktemp("disk")

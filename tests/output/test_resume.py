@@ -104,16 +104,17 @@ def output(tmp_path: Path) -> Path:
 def test_a_run_torn_at_any_byte_resumes_to_the_same_bytes(
     kind: Kind[Any], format: str, mended_before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # a thousand runs need not wait for the disk
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # a hundred runs need not wait for the disk
     paths = PATHS[1:6]
     predict(kind, tmp_path / "whole", format, paths)
     whole = (tmp_path / "whole").read_bytes()
     output = tmp_path / "out"
     interrupt(kind, output, format, len(paths), paths, mended=mended_before)
     written = lines_of(output, format).read_bytes()
-    # Making the Parquet file takes longer; there, every fifth byte and the ends of all lines will do.
-    step = 5 if format == "parquet" else 1
-    for cut in sorted({*range(0, len(written) + 1, step), *(n + 1 for n, byte in enumerate(written) if byte == 10)}):
+    # Around the end of every row, where it counts, each byte; inside rows every sixteenth will do.
+    ends = [number + 1 for number, byte in enumerate(written) if byte == 10]
+    cuts = {*range(0, len(written), 16), *(end + shift for end in ends for shift in (-2, -1, 0, 1, 2))}
+    for cut in sorted(cut for cut in cuts if cut <= len(written)):
         output.unlink(missing_ok=True)
         lines_of(output, format).write_bytes(written[:cut])
         predict(kind, output, format, paths, resume=True)

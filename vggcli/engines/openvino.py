@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Measured on 2 and 4 cores: larger batches cost memory (13 MB of activations an image in fp32) and win nothing.
 BATCH_SIZE = 8
-INSTALL = "pip install 'vgg-cli[openvino]'"
+INSTALL = "pip install openvino"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
