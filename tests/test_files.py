@@ -114,6 +114,9 @@ def test_no_new_file_is_found_before_anything_is_done(target: Path, tmp_path: Pa
     assert os.listdir(tmp_path) == []
     with pytest.raises(FileNotFoundError):
         files.check_replaceable(tmp_path / "missing" / "target")
+    with pytest.raises(OSError, match="name too long"):
+        files.check_replaceable(tmp_path / ("x" * 256))
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -36,10 +36,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         OSError: no room, an input/output error, ...; `path` is as before and nothing stays beside it. What `write`
             raises goes through in the same way.
     """
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        mode = None
+    mode = _mode(path)
     descriptor, new = _create_beside(path, _NEW_MODE if mode is None else mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -76,8 +73,9 @@ def check_replaceable(path: Path) -> None:
     """Find out that `replace_file` could not begin, without touching `path`.
 
     Raises:
-        OSError: its folder takes no new file.
+        OSError: its folder takes no new file, or its name is too long.
     """
+    _mode(path)
     descriptor, new = _create_beside(path, _NEW_MODE)
     os.close(descriptor)
     new.unlink()
@@ -99,6 +97,14 @@ def _remove_unless_locked(path: str) -> None:
         os.unlink(path)
     finally:
         os.close(descriptor)
+
+
+def _mode(path: Path) -> int | None:
+    """The permissions of a file, None where there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
 
 
 def _create_beside(path: Path, mode: int) -> tuple[int, Path]:
