@@ -116,7 +116,7 @@ def test_logits_are_the_networks_own(saved: Saved, engine: str) -> None:
 
 def test_variant_dialect_and_classes_are_found_without_help(saved: Saved) -> None:
     with closing(open_model(saved.path)) as opened:
-        reading = opened.reading
+        reading = opened.mapping
 
     assert (opened.variant, reading.dialect.name) == (saved.case.variant, saved.case.dialect)
     assert reading.num_classes == saved.case.classes
@@ -213,7 +213,7 @@ def test_data_parallel_of_the_convolutions_alone(tmp_path: Path) -> None:
     network.features = nn.DataParallel(network.features)  # type: ignore[assignment]
     path = save({"state_dict": network.state_dict()}, tmp_path / "w.pth", "legacy")
     with closing(open_model(path)) as opened:
-        assert "features.module.0.weight" in opened.reading.sources.values()
+        assert "features.module.0.weight" in opened.mapping.sources.values()
         assert_same(logits(opened, "torch", 64), expected, 1e-5)
 
 
