@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,25 @@ class Record:
     predictions: tuple[Prediction, ...] = ()
     failure: Failure | None = None
     truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Activations:
+    """What layers of the network gave for one input: `item["fc7"]`.
+
+    Attributes:
+        path: as in `Record`.
+        outputs: name of the layer, as asked for, to float32 array, (channels, height, width) or (features,); empty when
+            the input failed.
+        failure: None when the network ran.
+    """
+
+    path: str | None
+    outputs: Mapping[str, NDArray[np.float32]]
+    failure: Failure | None = None
+
+    def __getitem__(self, layer: str) -> NDArray[np.float32]:
+        return self.outputs[layer]
 
 
 @dataclass(frozen=True, slots=True)
