@@ -11,9 +11,9 @@ from typing import Any, Generic
 from vggcli.output.codec import R, RowCodec, RowPlace, path_of
 from vggcli.output.predictions import PredictionCodec
 from vggcli.output.sidecar import RunSettings
-from vggcli.records import INFORMATION, Failure, Prediction, Record, Settings
+from vggcli.records import INFORMATION, Failure, Prediction, Provenance, Record
 
-SETTINGS = Settings(
+SETTINGS = Provenance(
     version="1.2.3",
     weights="vgg16_bn-6c64b313.pth",
     weights_fingerprint="sha256:6c64b313",

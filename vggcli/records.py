@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TRUNCATED = "truncated: the image data ends early, the prediction rests on its first part"
 
-# The metadata of a settings field that changes no number; see `Settings`.
+# The metadata of a field of a run that changes no number; see `Provenance`.
 INFORMATION: Mapping[str, Any] = MappingProxyType({"information": True})
 
 
@@ -69,8 +73,27 @@ class Record:
         return self.failure is None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Activations:
+    """What layers of the network gave for one input: `item["fc7"]`.
+
+    Attributes:
+        path: as in `Record`.
+        outputs: name of the layer, as asked for, to float32 array, (channels, height, width) or (features,); empty when
+            the input failed.
+        failure: None when the network ran.
+    """
+
+    path: str | None
+    outputs: Mapping[str, NDArray[np.float32]]
+    failure: Failure | None = None
+
+    def __getitem__(self, layer: str) -> NDArray[np.float32]:
+        return self.outputs[layer]
+
+
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Provenance:
     """What makes a run's numbers what they are: kept in a resumable run's sidecar, shown in the table's footer.
 
     A run is only resumed with the same numbers.  The fields marked `INFORMATION` do not change them and are kept for

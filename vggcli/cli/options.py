@@ -60,7 +60,7 @@ Inputs = Annotated[
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Descend into subfolders.", rich_help_panel=INPUT)]
 FilesFrom = Annotated[
     str | None,
-    typer.Option("--files-from", metavar="FILE|-", help="Read paths from a file, one a line.", rich_help_panel=INPUT),
+    typer.Option("--files-from", metavar="FILE|-", help="Read paths from a file, one per line.", rich_help_panel=INPUT),
 ]
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --files-from end with a zero byte.", rich_help_panel=INPUT)
@@ -119,7 +119,7 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE",
-        help="Class names, one a line.  [default: the checkpoint's own, or ImageNet's for 1000 classes]",
+        help="Class names, one per line.  [default: the checkpoint's own, or ImageNet's for 1000 classes]",
         rich_help_panel=MODEL,
         show_default=False,
     ),
@@ -146,6 +146,17 @@ Precision = Annotated[
     PrecisionName,
     typer.Option("--precision", help="auto: the device's fast type; fp32: the reference.", rich_help_panel=NUMBERS),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="CPU cores that compute.  [default: all that this process may use]",
+        rich_help_panel=NUMBERS,
+        show_default=False,
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(
@@ -153,7 +164,7 @@ BatchSize = Annotated[
         "-b",
         metavar="N",
         min=1,
-        help="Images a batch.  [default: measured, 8 on a CPU, 128 on a GPU]",
+        help="Images per batch.  [default: measured, 8 on a CPU, 128 on a GPU]",
         rich_help_panel=NUMBERS,
         show_default=False,
     ),

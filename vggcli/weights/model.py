@@ -64,6 +64,10 @@ class Model:
         array: NDArray[np.float32] = self._tensors[self.mapping.sources[key]].float32().reshape(shape)
         return array
 
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Every tensor of the network that the file has, by canonical key."""
+        return {key: self.array(key) for key in self.mapping.sources}
+
     def check_numbers(self) -> None:
         """Refuse weights with NaN or infinite values: an engine may turn them into finite, wrong probabilities.
 
@@ -134,7 +138,7 @@ def open_model(
         path,
         mapping,
         names,
-        _recipe(mapping),
+        recipe_of(mapping),
         notes(mapping, variant.name, weights),
         weights.tensors,
         checkpoint,
@@ -146,7 +150,8 @@ def read(weights: state_dict.StateDict) -> key_mapping.KeyMapping | None:
     return key_mapping.read(weights.shapes, [row.architecture for row in zoo.VARIANTS.values()])
 
 
-def _recipe(mapping: key_mapping.KeyMapping) -> Recipe:
+def recipe_of(mapping: key_mapping.KeyMapping) -> Recipe:
+    """How images are brought to the network's input."""
     architecture = mapping.architecture
     return IMAGENET if architecture.adaptive else IMAGENET.with_size(architecture.native_size)
 
