@@ -1,4 +1,4 @@
-"""Images a second of an engine's forward pass, by batch size: `forward_only.py ENGINE WEIGHTS`."""
+"""Images per second of an engine's forward pass, by batch size: `forward_only.py ENGINE WEIGHTS`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGES = 32  # in each repeat, or two batches: about a second on two fast cores,
 
 
 def rate(engine: Engine, batch: NDArray[np.uint8], batches: int) -> float:
-    """Images a second with as many batches in flight as the engine takes."""
+    """Images per second with as many batches in flight as the engine takes."""
     began = perf_counter()
     in_flight = deque(engine.start(batch) for _ in range(min(engine.depth, batches)))
     for _ in range(batches - len(in_flight)):
@@ -32,9 +32,9 @@ def rate(engine: Engine, batch: NDArray[np.uint8], batches: int) -> float:
 
 
 def main(engine_name: str, weights: str) -> None:
-    """Print `batch size<TAB>images a second`, the median of the repeats, for each batch size."""
+    """Print `batch size<TAB>images per second`, the median of the repeats, for each batch size."""
     model = open_model(Path(weights))
-    engine = choice.open_engine(model, engine_name, "cpu", "auto", note=sys.exit)  # no other engine in its place
+    engine = choice.open_engine(model, engine=engine_name, device="cpu")
     size = model.recipe.size
     random = np.random.default_rng(0)
     for batch_size in BATCH_SIZES:

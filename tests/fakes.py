@@ -69,7 +69,7 @@ class FakeEngine:
         self._fits, self._late, self._fail_after, self._error = fits, late, fail_after, error
         self.batches: list[int] = []
 
-    def start(self, batch: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+    def start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
         if self._fail_after is not None and len(self.batches) >= self._fail_after:
             assert self._error is not None
             raise self._error
@@ -78,12 +78,12 @@ class FakeEngine:
             raise MemoryError("full")
         self.batches.append(len(batch))
 
-        def result() -> NDArray[np.float32]:
+        def result() -> dict[str, NDArray[np.float32]]:
             if too_large:
                 raise MemoryError("full")
             logits = np.zeros((len(batch), CLASSES), np.float32)
             logits[np.arange(len(batch)), batch[:, 0, 0, 0] // 25] = 9
-            return logits
+            return {"fc8": logits}
 
         return result
 

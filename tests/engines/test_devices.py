@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -95,6 +96,30 @@ def test_a_broken_torch_is_an_error_with_a_command(monkeypatch: pytest.MonkeyPat
         devices.torch_devices("cpu")
 
 
+def test_torch_is_imported_under_the_programs_own_warning_filters() -> None:
+    """The list of filters belongs to the whole process; even a restored one is another thread's surprise."""
+    code = """
+import warnings
+from vggcli.engines import devices
+before, shown = warnings.filters, warnings.showwarning
+import builtins, sys
+imported = builtins.__import__
+def look(name, *rest, **more):
+    if name == "torch" and "torch" not in sys.modules:
+        print(warnings.filters is before, warnings.showwarning is shown)
+        raise ImportError("seen")
+    return imported(name, *rest, **more)
+builtins.__import__ = look
+try:
+    devices.import_torch()
+except Exception as error:
+    print(type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["True", "True", "DeviceError"]
+
+
 # Signs of a GPU, found without torch
 
 
@@ -141,6 +166,7 @@ def test_windows_shows_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         ("6400000 100000", 8),
         ("", 8),
         ("many 100000", 8),
+        ("100000 0", 8),
         (None, 8),
     ],
 )
@@ -149,7 +175,31 @@ def test_cores_are_those_of_the_affinity_within_the_containers_quota(
 ) -> None:
     if quota is not None:
         (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    monkeypatch.setattr(devices, "Path", {"/sys/fs/cgroup/cpu.max": tmp_path / "cpu.max"}.__getitem__)
+    monkeypatch.setattr(devices, "_CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+
+    assert devices.cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("quota", "period", "expected"),
+    [
+        ("-1", "100000", 8),
+        ("300000", "100000", 3),
+        ("20000", "50000", 1),
+        ("6400000", "100000", 8),
+        ("300000", None, 8),
+        ("", "", 8),
+    ],
+)
+def test_the_older_kind_of_cgroup_has_its_quota_in_two_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, period: str | None, expected: int
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    if period is not None:
+        (tmp_path / "cpu" / "cpu.cfs_period_us").write_text(f"{period}\n")
+    monkeypatch.setattr(devices, "_CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
     assert devices.cores() == expected
@@ -161,7 +211,7 @@ def test_cores_where_there_is_no_affinity(
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: count)
-    monkeypatch.setattr(devices, "Path", lambda _: tmp_path / "absent")
+    monkeypatch.setattr(devices, "_CGROUP", tmp_path / "absent")
 
     assert devices.cores() == expected
 
@@ -215,19 +265,6 @@ def test_what_is_asked_for_is_done_or_refused(
             devices.torch_precision(precision, [device])
     else:
         assert devices.torch_precision(precision, [device]) == precision
-
-
-def test_full_single_precision_switches_the_short_mantissa_off() -> None:
-    switches = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [switch.allow_tf32 for switch in switches]
-    try:
-        for switch in switches:
-            switch.allow_tf32 = True
-        devices.forbid_tf32()
-        assert [switch.allow_tf32 for switch in switches] == [False, False]
-    finally:
-        for switch, value in zip(switches, before, strict=True):
-            switch.allow_tf32 = value
 
 
 # Foreign errors

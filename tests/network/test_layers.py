@@ -7,6 +7,7 @@ from math import prod
 
 import pytest
 
+from vggcli.errors import UsageError
 from vggcli.network.layers import AdaptiveAvgPool, Architecture, BatchNorm, Conv2d, Dropout, Linear, MaxPool, ReLU
 
 TWO_STAGES = Architecture(((4,), (6, 6)), hidden=(10, 8), pool=2, num_classes=3)
@@ -26,6 +27,39 @@ def test_batch_norm_stands_between_convolution_and_relu() -> None:
 
     assert names[:4] == ["conv1-1", "bn1-1", "relu1-1", "pool1"]
     assert names[4:10] == ["conv2-1", "bn2-1", "relu2-1", "conv2-2", "bn2-2", "relu2-2"]
+
+
+@pytest.mark.parametrize("classifier_norm", [False, True])
+def test_every_layer_is_found_by_its_name_and_by_the_other_spelling_of_it(classifier_norm: bool) -> None:
+    network = replace(TWO_STAGES, batch_norm=True, classifier_norm=classifier_norm)
+
+    for layer in network.layers():
+        assert network.layer(layer.name) == layer
+        assert network.layer(layer.name.replace("-", "_")) == layer
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("relu2-3", "relu2-2, relu2-1, relu1-1"),
+        ("RELU2_2", "relu2-2, relu2-1, relu1-1"),
+        ("fc9", "fc8, fc7, fc6"),
+        ("bn1-1", "conv1-1, relu1-1, conv2-1"),
+        ("", "conv1-1, relu1-1, pool1, conv2-1, "),
+        ("features", "conv1-1, relu1-1, pool1, conv2-1, "),
+    ],
+)
+def test_an_unknown_layer_is_refused_with_the_nearest_names(name: str, nearest: str) -> None:
+    with pytest.raises(UsageError, match="unknown layer") as caught:
+        TWO_STAGES.layer(name)
+
+    assert f"The nearest names are {nearest}" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_name_is_a_str() -> None:
+    with pytest.raises(TypeError, match='a str such as "fc7", not int'):
+        TWO_STAGES.layer(7)  # type: ignore[arg-type]
 
 
 def test_keys_count_every_layer_of_their_part() -> None:

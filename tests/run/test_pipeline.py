@@ -412,10 +412,10 @@ def test_a_batch_that_takes_too_long_is_abandoned() -> None:
     entered, release = threading.Event(), threading.Event()
 
     class Slow(FakeEngine):
-        def start(self, batch: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        def start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
             result = super().start(batch)
 
-            def later() -> NDArray[np.float32]:
+            def later() -> dict[str, NDArray[np.float32]]:
                 if len(self.batches) > 1:
                     entered.set()
                     assert release.wait(PATIENCE)

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -89,8 +90,8 @@ def predict(
     offline: options.Offline = False,
     mirror: options.Mirror = None,
     device: options.Device = "auto",
-    engine: options.Engine = options.EngineName.auto,
-    precision: options.Precision = options.PrecisionName.auto,
+    engine: options.Engine = "auto",
+    precision: options.Precision = "auto",
     threads: options.Threads = None,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
@@ -126,8 +127,8 @@ def predict(
         max_pixels=max_pixels,
         fast_decode=fast_decode,
         device=device,
-        engine=engine.value,
-        precision=precision.value,
+        engine=engine,
+        precision=precision,
         threads=threads,
         batch_size=batch_size,
         workers=workers,
@@ -265,6 +266,8 @@ def _run() -> None:
 
 def main() -> None:
     """The console script."""
+    # What torch's modules warn of while they are imported (another NumPy, an old driver) is nothing a user can act on.
+    warnings.filterwarnings("ignore", module="torch")
     code = 0
     try:
         _run()

@@ -9,25 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from vggcli.output import formats
+from vggcli.engines import EngineName, PrecisionName
 
 INPUT, MODEL, NUMBERS, OUTPUT = "Inputs", "Model", "Numbers and speed", "Output"
-
-
-class EngineName(str, Enum):
-    """--engine"""
-
-    auto = "auto"
-    torch = "torch"
-    openvino = "openvino"
-
-
-class PrecisionName(str, Enum):
-    """--precision"""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
 
 
 class ResizeName(str, Enum):

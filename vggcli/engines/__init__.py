@@ -1,20 +1,22 @@
-"""Engines: from batches of images to logits.  One small interface, so that they are interchangeable."""
+"""Engines: from batches of images to named outputs.  One small interface, so that they are interchangeable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-ENGINES = ("auto", "torch", "openvino")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+EngineName = Literal["auto", "torch", "openvino"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+ENGINES: tuple[str, ...] = get_args(EngineName)
+PRECISIONS: tuple[str, ...] = get_args(PrecisionName)
 
 
 class Engine(Protocol):
-    """A model opened on a device.
+    """A model opened on a device for some of its layers' outputs; any thread may use it, and several at once.
 
     Attributes:
         name: "torch" or "openvino".
@@ -30,14 +32,15 @@ class Engine(Protocol):
     batch_size: int
     depth: int
 
-    def start(self, batch: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+    def start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
         """Begin a batch.
 
         Args:
             batch: images (N, size, size, 3), uint8, RGB, not normalised; N at will.
 
         Returns:
-            A function that waits and gives the logits (N, num_classes), float32.
+            A function that waits and gives each output by the name it was asked for under: (N, C, H, W) for the
+            layers up to the classifier and (N, D) for those in it, float32, an array of its own.
 
         Raises:
             MemoryError: the batch does not fit; smaller ones may (from `start` or from the returned function).

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vggcli.engines import Engine, devices, openvino
+from vggcli.engines import ENGINES, PRECISIONS, Engine, devices, folding, openvino
 from vggcli.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
     from vggcli.weights.model import Model
 
+_log = logging.getLogger("vggcli")
 
-def check(engine: str, device: str) -> None:
+
+def check(engine: str, device: str, precision: str = "auto") -> None:
     """Refuse a combination that cannot be, before anything heavy is loaded.
 
     Raises:
-        UsageError: an unknown device, or OpenVINO on a GPU.
+        UsageError: an unknown engine, device or precision, or OpenVINO on a GPU.
         DeviceError: OpenVINO is asked for and not installed.
     """
+    for what, asked, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
+        if asked not in known:
+            raise UsageError(f"unknown {what}", asked, "", f"Known are {', '.join(known)}")
     devices.check(device)
     if engine != "openvino":
         return
@@ -28,37 +34,50 @@ def check(engine: str, device: str) -> None:
         raise DeviceError("cannot use the engine", "openvino", "it is not installed", f"Run {openvino.INSTALL}")
 
 
-def open_engine(model: Model, engine: str, device: str, precision: str, note: Callable[[str], None]) -> Engine:
+def open_engine(
+    model: Model,
+    outputs: Sequence[str] = (folding.LOGITS,),
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> Engine:
     """Open a model on an engine.
 
-    Under "auto" the order is: a GPU with torch, the CPU with OpenVINO, the CPU with torch.
+    Under "auto" the order is: a GPU with torch, the CPU with OpenVINO, the CPU with torch.  What the user should know
+    about the choice is logged as a warning.
 
     Args:
         model: what to run.
+        outputs: names of layers, see `Architecture.layer`; `Engine.start` gives their outputs under these names.
         engine: one of `ENGINES`.
         device: see `devices.torch_devices`.
         precision: one of `PRECISIONS`.
-        note: takes what the user should know about the choice.
+        threads: cores to compute on where the device is the CPU; None for those that this process may use.
 
     Raises:
+        UsageError: an unknown engine, device, precision or layer, OpenVINO on a GPU, or fewer threads than one.
         DeviceError: what was asked for cannot be used.
     """
-    check(engine, device)
+    check(engine, device, precision)
+    outputs = folding.check(outputs, model.architecture)
+    devices.check_threads(threads)
     precision = resolve_precision(precision, model)
     if engine == "openvino":
-        return openvino.OpenVINOEngine(model, precision)
+        return openvino.OpenVINOEngine(model, precision, outputs, threads)
     on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
     if engine == "auto" and on_cpu:
         if openvino.installed():
             try:
-                return openvino.OpenVINOEngine(model, precision)
+                return openvino.OpenVINOEngine(model, precision, outputs, threads)
             except DeviceError as error:
-                note(f"OpenVINO cannot be used here ({error.why}), so PyTorch runs instead")
+                _log.warning("OpenVINO cannot be used here (%s), so PyTorch runs instead", error.why)
         else:
-            note(f"PyTorch runs; OpenVINO is faster on a CPU and starts sooner: {openvino.INSTALL}")
+            _log.warning("PyTorch runs; OpenVINO is faster on a CPU and starts sooner: %s", openvino.INSTALL)
     from vggcli.engines.torch import TorchEngine
 
-    return TorchEngine(model, "cpu" if on_cpu else device, precision)
+    return TorchEngine(model, "cpu" if on_cpu else device, precision, outputs, threads)
 
 
 def resolve_precision(precision: str, model: Model) -> str:

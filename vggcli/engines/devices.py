@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(?::\d+(?:,\d+)*)?")
 ON_CPU = "Run with --device cpu"
+_CGROUP = Path("/sys/fs/cgroup")
 _BF16_CAPABILITY = (8, 0)  # CUDA's number for the first cards that multiply bf16
 # How CUDA and its libraries say it, torch's own type apart.  cuDNN finds no plan that fits into what is left.
 _OUT_OF_MEMORY = (
@@ -49,21 +49,31 @@ def may_have_accelerator() -> bool:
 def cores() -> int:
     """Cores that this process may use: its affinity, and the CPU quota of its container."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            available = min(available, max(1, round(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass  # no container, or an older kind of cgroup
-    return max(1, available)
+    quota = _quota()
+    return available if quota is None else max(1, min(available, round(quota)))
+
+
+def _quota() -> float | None:
+    """Cores that the container may use by its cgroup, version 2 or 1; None without a limit."""
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((_CGROUP / name).read_text() for name in files).split()
+            return int(quota) / int(period) if quota not in ("max", "-1") else None
+        except (OSError, ValueError, ZeroDivisionError):
+            pass  # no container, or the other kind of cgroup
+    return None
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse fewer threads than one with a UsageError."""
+    if threads is not None and threads < 1:
+        raise UsageError("cannot compute on", f"{threads} threads", "there must be at least one", "Use 1 or more")
 
 
 def import_torch() -> Any:
     """The torch package; DeviceError when it cannot be imported."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import torch
+        import torch
     except Exception as error:  # a broken installation fails in many ways, OSError for a missing library among them
         raise DeviceError(
             "cannot use the engine", "torch", f"importing it fails ({first_line(error)})", "Run pip install torch"
@@ -126,14 +136,6 @@ def cpu_has_bf16() -> bool:
 
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
-
-
-def forbid_tf32() -> None:
-    """Full single precision on CUDA: by default its convolutions round to 10 bits of mantissa."""
-    import torch
-
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

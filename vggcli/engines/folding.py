@@ -1,23 +1,36 @@
-"""Batch norm folded into the layer before it.
+"""Batch norm folded into the layer before it, and the network cut into steps whose results are the outputs asked for.
 
 With g = gamma / sqrt(var + eps), the weight becomes w * g and the bias (b - mean) * g + beta.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vggcli.network.layers import BATCH_NORM_EPS, AdaptiveAvgPool, BatchNorm, Conv2d, Linear, MaxPool, ReLU
+from vggcli.errors import UsageError
+from vggcli.network.layers import (
+    BATCH_NORM_EPS,
+    AdaptiveAvgPool,
+    Architecture,
+    BatchNorm,
+    Conv2d,
+    Dropout,
+    Layer,
+    Linear,
+    MaxPool,
+    ReLU,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vggcli.weights.model import Model
 
+LOGITS = "fc8"
 # The linear layers see their batch filled up to a multiple of this many rows.  Matrix products pick their blocking, and
 # with it the order of their sums, by the number of rows; filled up, an image has the same logits to the bit in whatever
 # batch it lands, so that a resumed run repeats an uninterrupted one.  A multiple of the row blocks in use (6, 8, 12);
@@ -30,19 +43,22 @@ class Step:
     """One operation of the network at inference.
 
     Attributes:
-        layer: the convolution, linear layer or pool that gives the step its shape.
-        weight: (out, in, 3, 3) or (out, in), float32, batch norm not applied; None for pools.  A view of the mapped
-            file where the file allows it.
-        scale: (out,) float32 factor on the outputs, from batch norm; None for 1.
-        bias: (out,) float32, added after the scale; None for pools.
+        layer: what the step begins with; batch norm and ReLU begin a step of their own only where what they are given
+            is an output.
+        weight: (out, in, 3, 3) or (out, in), float32, batch norm not applied; None for a layer without one.  A view of
+            the mapped file where the file allows it.
+        scale: (out,) float32 factor on the result, from batch norm; None for 1.
+        bias: (out,) float32, added after the scale; None for pools and a ReLU.
         relu: whether max(x, 0) follows.
+        outputs: the names under which the result was asked for; most steps have none.
     """
 
-    layer: Conv2d | Linear | MaxPool | AdaptiveAvgPool
+    layer: Conv2d | Linear | BatchNorm | ReLU | MaxPool | AdaptiveAvgPool
     weight: NDArray[np.float32] | None = None
     scale: NDArray[np.float32] | None = None
     bias: NDArray[np.float32] | None = None
     relu: bool = False
+    outputs: tuple[str, ...] = ()
 
     def scaled_weight(self) -> NDArray[np.float32]:
         """The weight with the scale applied: a new array, or the view itself when there is no scale."""
@@ -52,32 +68,82 @@ class Step:
         return self.weight * self.scale.reshape(-1, *[1] * (self.weight.ndim - 1))
 
 
-def steps(model: Model) -> Iterator[Step]:
-    """The network as the engines run it, in order: dropout gone, batch norm and ReLU joined to what they follow."""
-    layers = model.architecture.layers()
-    for position, layer in enumerate(layers):
-        if isinstance(layer, MaxPool | AdaptiveAvgPool):
-            yield Step(layer)
-        elif isinstance(layer, Conv2d | Linear):
-            after = layers[position + 1 : position + 3]
-            norm = next((item for item in after[:1] if isinstance(item, BatchNorm)), None)
-            relu = any(isinstance(item, ReLU) for item in after[: 2 if norm else 1])
-            scale, bias = _affine(model, layer, norm)
-            yield Step(layer, model.array(f"{layer.key}.weight"), scale, bias, relu)
+def check(outputs: Sequence[str], architecture: Architecture) -> tuple[str, ...]:
+    """The names of outputs, each once, as they were asked for.
+
+    Raises:
+        UsageError: there are none, or the network has no layer of such a name.
+        TypeError: a single str, or names that are no str.
+    """
+    if isinstance(outputs, str):
+        raise TypeError(f"outputs are several names, such as ({outputs!r},), not a str")
+    for name in outputs:
+        architecture.layer(name)
+    if not outputs:
+        raise UsageError("cannot compute", "", "no output is asked for", f"{LOGITS} is the last layer")
+    return tuple(dict.fromkeys(outputs))
+
+
+def steps(model: Model, outputs: Sequence[str] = (LOGITS,)) -> Iterator[Step]:
+    """The network as the engines run it, in order, as far as the last output.
+
+    Dropout is gone, batch norm and ReLU are joined to what they follow, except behind an output: so the layer of a
+    `conv3-3` keeps its own numbers, while the others stay folded.
+
+    Args:
+        model: weights and architecture.
+        outputs: names of layers, as `check` returns them.
+    """
+    group: list[Layer] = []
+    points = _points(model.architecture, outputs)
+    for (layer, names), (following, _) in zip(points, [*points[1:], (None, ())], strict=True):
+        group.append(layer)
+        if names or not isinstance(following, BatchNorm | ReLU):
+            yield _step(model, group, names)
+            group = []
+
+
+def _points(architecture: Architecture, outputs: Sequence[str]) -> list[tuple[Layer, tuple[str, ...]]]:
+    """The layers up to the last output, each with the names that its result is asked for under."""
+    asked = {name: architecture.layer(name) for name in outputs}
+    points: list[tuple[Layer, tuple[str, ...]]] = []
+    for layer in architecture.layers():
+        names = tuple(name for name, meant in asked.items() if meant == layer)
+        if isinstance(layer, Dropout):  # the identity at inference
+            before, known = points.pop()
+            points.append((before, known + names))
+        else:
+            points.append((layer, names))
+    while not points[-1][1]:
+        points.pop()
+    return points
+
+
+def _step(model: Model, group: list[Layer], outputs: tuple[str, ...]) -> Step:
+    first = group[0]
+    assert not isinstance(first, Dropout)
+    norm = next((layer for layer in group if isinstance(layer, BatchNorm)), None)
+    relu = any(isinstance(layer, ReLU) for layer in group)
+    weight = model.array(f"{first.key}.weight") if isinstance(first, Conv2d | Linear) else None
+    scale, bias = _affine(model, first, norm)
+    return Step(first, weight, scale, bias, relu, outputs)
 
 
 def _affine(
-    model: Model, layer: Conv2d | Linear, norm: BatchNorm | None
-) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
-    has_bias = isinstance(layer, Linear) or layer.bias
-    width = layer.out_features if isinstance(layer, Linear) else layer.out_channels
+    model: Model, layer: Layer, norm: BatchNorm | None
+) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Scale and bias of a layer and the batch norm that is joined to it."""
     # In double precision, so that folding itself adds no error to speak of.
-    bias = model.array(f"{layer.key}.bias").astype(np.float64) if has_bias else np.zeros(width)
+    bias = None
+    if isinstance(layer, Linear) or (isinstance(layer, Conv2d) and layer.bias):
+        bias = model.array(f"{layer.key}.bias").astype(np.float64)
+    elif isinstance(layer, Conv2d):
+        bias = np.zeros(layer.out_channels)
     if norm is None:
-        return None, bias.astype(np.float32)
+        return None, None if bias is None else bias.astype(np.float32)
     gamma, beta, mean, variance = (
         model.array(f"{norm.key}.{name}").astype(np.float64)
         for name in ("weight", "bias", "running_mean", "running_var")
     )
     scale = gamma / np.sqrt(variance + BATCH_NORM_EPS)
-    return scale.astype(np.float32), ((bias - mean) * scale + beta).astype(np.float32)
+    return scale.astype(np.float32), (((0 if bias is None else bias) - mean) * scale + beta).astype(np.float32)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import sys
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vggcli.engines import folding
+from vggcli.engines import devices, folding
+from vggcli.engines.openvino_import import import_openvino
 from vggcli.engines.pages import PageDropper
 from vggcli.errors import DeviceError
-from vggcli.network.layers import AdaptiveAvgPool, Conv2d, Linear, MaxPool
+from vggcli.network.layers import AdaptiveAvgPool, BatchNorm, Conv2d, Linear, MaxPool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,23 +23,17 @@ if TYPE_CHECKING:
 BATCH_SIZE = 8
 INSTALL = "pip install openvino"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+# How the CPU plugin, oneDNN in it, the C++ library and the system say that memory was refused.  The plugin also fails
+# "to allocate required number of vector registers", and has dozens of faults about memory descriptors.
+_OUT_OF_MEMORY = re.compile(
+    r"failed to allocate \d+ bytes|(cannot|could not) allocate memory|could not create a memory object"
+    r"|std::bad_alloc|bad allocation"
+)
 
 
 def installed() -> bool:
     """Whether the package is there, without importing it."""
     return importlib.util.find_spec("openvino") is not None
-
-
-def import_openvino() -> Any:
-    """The package without its model converter, which nothing here uses and whose import costs 0.2 of 0.25 s."""
-    converter = "openvino.tools.ovc"
-    if "openvino" in sys.modules or converter in sys.modules:
-        return importlib.import_module("openvino")
-    sys.modules[converter] = None  # type: ignore[assignment]  # openvino takes its absence as not installed
-    try:
-        return importlib.import_module("openvino")
-    finally:
-        del sys.modules[converter]
 
 
 class OpenVINOEngine:
@@ -48,8 +42,11 @@ class OpenVINOEngine:
     Args:
         model: weights and architecture.
         precision: "auto" takes bf16 where the CPU computes in it, else fp32.
+        outputs: names of layers; only what they need is computed, and only they are copied.
+        threads: cores to compute on; None for those that this process may use.  OpenVINO takes no more than there are.
 
     Raises:
+        UsageError: the network has no such layer, or fewer threads than one.
         DeviceError: the package is absent, or the model cannot be compiled on this CPU.
     """
 
@@ -57,18 +54,26 @@ class OpenVINOEngine:
     device = "cpu"
     depth = 2
 
-    def __init__(self, model: Model, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        model: Model,
+        precision: str = "auto",
+        outputs: Sequence[str] = (folding.LOGITS,),
+        threads: int | None = None,
+    ) -> None:
+        self._outputs = folding.check(outputs, model.architecture)
+        devices.check_threads(threads)
         if not installed():
             raise DeviceError("cannot use the engine", "openvino", "it is not installed", f"Run {INSTALL}")
         try:
             core = import_openvino().Core()
             capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             self.precision = _precision(precision, capabilities)
-            self._page_dropper = PageDropper(
-                model.forget_pages
-            )  # until the first answer: the weights are laid out in it
+            # Until the first answer: the weights are laid out in it.
+            self._page_dropper = PageDropper(model.forget_pages)
             try:
-                compiled = core.compile_model(_graph(model), "CPU", _config(self.precision))
+                graph, self._positions = _graph(model, self._outputs)
+                compiled = core.compile_model(graph, "CPU", _config(self.precision, threads or devices.cores()))
                 self._free: list[Any] = [compiled.create_infer_request() for _ in range(self.depth)]
             except BaseException:
                 self._page_dropper.stop()  # another engine may read the pages in place
@@ -82,24 +87,27 @@ class OpenVINOEngine:
         self._compiled = compiled
         self.batch_size = BATCH_SIZE
 
-    def start(self, batch: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+    def start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
         """See `Engine.start`."""
-        request = self._free.pop() if self._free else self._compiled.create_infer_request()
+        try:
+            request = self._free.pop()  # at once: between a look and the taking another thread may come
+        except IndexError:
+            request = self._compiled.create_infer_request()
         try:
             request.start_async({0: batch}, share_inputs=True)
         except RuntimeError as error:
             raise _failed(error) from error
 
-        def result(shared: NDArray[np.uint8] = batch) -> NDArray[np.float32]:
+        def result(shared: NDArray[np.uint8] = batch) -> dict[str, NDArray[np.float32]]:
             # `shared` keeps the batch alive: the request reads it in place.
             try:
                 request.wait()
             except RuntimeError as error:
                 raise _failed(error) from error
-            logits: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
+            outputs = {name: request.get_output_tensor(self._positions[name]).data.copy() for name in self._outputs}
             self._free.append(request)
             self._page_dropper.stop()
-            return logits
+            return outputs
 
         return result
 
@@ -120,8 +128,10 @@ def _precision(asked: str, capabilities: list[str]) -> str:
     return asked
 
 
-def _config(precision: str) -> dict[str, Any]:
+def _config(precision: str, threads: int) -> dict[str, Any]:
     return {
+        # A container's quota shows in no list of cores; more threads than it has would wait for each other.
+        "INFERENCE_NUM_THREADS": threads,
         # One stream: all cores work on one batch, and the weights are laid out once.
         "NUM_STREAMS": "1",
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
@@ -130,8 +140,8 @@ def _config(precision: str) -> dict[str, Any]:
     }
 
 
-def _graph(model: Model) -> Any:
-    """images (N, size, size, 3) uint8 to logits (N, num_classes) float32, with any N."""
+def _graph(model: Model, outputs: tuple[str, ...]) -> tuple[Any, dict[str, int]]:
+    """From images (N, size, size, 3) uint8, any N, to the outputs, float32; and the place of each among the results."""
     import numpy as np
     from openvino import Model as Graph
     from openvino import opset13 as op
@@ -144,15 +154,16 @@ def _graph(model: Model) -> Any:
     node = op.add(op.multiply(op.convert(images, "f32"), op.constant(scale)), op.constant(shift))
     node = op.transpose(node, op.constant(np.array([0, 3, 1, 2])))
     flat = False
-    for step in folding.steps(model):
+    results: list[Any] = []
+    positions: dict[str, int] = {}
+    for step in folding.steps(model, outputs):
         if isinstance(step.layer, Linear) and not flat:
             node, flat = _padded_rows(op.reshape(node, op.constant(np.array([0, -1])), special_zero=True)), True
         node = _node(step, node)
-    # The rows that were filled up are no images.
-    count = op.gather(op.shape_of(images), op.constant(np.array([0])), op.constant(np.array(0)))
-    first, step = op.constant(np.array([0])), op.constant(np.array([1]))
-    node = op.slice(node, first, count, step, op.constant(np.array([0])))
-    return Graph([op.result(node)], [images], model.variant)
+        if step.outputs:
+            positions |= dict.fromkeys(step.outputs, len(results))
+            results.append(op.result(_without_padding(node, images) if flat else node))
+    return Graph(results, [images], model.variant), positions
 
 
 def _padded_rows(node: Any) -> Any:
@@ -166,6 +177,16 @@ def _padded_rows(node: Any) -> Any:
     return op.pad(node, op.constant(np.array([0, 0])), end, "constant")
 
 
+def _without_padding(node: Any, images: Any) -> Any:
+    """As many rows as there are images: those that were filled up are none."""
+    import numpy as np
+    from openvino import opset13 as op
+
+    count = op.gather(op.shape_of(images), op.constant(np.array([0])), op.constant(np.array(0)))
+    first, step = op.constant(np.array([0])), op.constant(np.array([1]))
+    return op.slice(node, first, count, step, op.constant(np.array([0])))
+
+
 def _node(step: folding.Step, node: Any) -> Any:
     import numpy as np
     from openvino import op as core_op
@@ -176,24 +197,23 @@ def _node(step: folding.Step, node: Any) -> Any:
         return op.max_pool(node, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
     if isinstance(layer, AdaptiveAvgPool):
         return op.adaptive_avg_pool(node, op.constant(np.array([layer.size, layer.size])))
+    is_spatial = isinstance(layer, Conv2d) or (isinstance(layer, BatchNorm) and layer.spatial)
+    shape, scale = (1, -1, 1, 1) if is_spatial else (1, -1), step.scale
     # Shared with the map, not copied: OpenVINO reads the file's pages straight into its own layout.
     if isinstance(layer, Conv2d):
-        weight = core_op.Constant(step.scaled_weight(), shared_memory=True)
+        weight, scale = core_op.Constant(step.scaled_weight(), shared_memory=True), None
         node = op.convolution(node, weight, [1, 1], [1, 1], [1, 1], [1, 1])
-        shape: tuple[int, ...] = (1, -1, 1, 1)
-    else:
+    elif isinstance(layer, Linear):
         node = op.matmul(node, core_op.Constant(step.weight, shared_memory=True), False, True)
-        shape = (1, -1)
-        if step.scale is not None:
-            node = op.multiply(node, op.constant(step.scale.reshape(shape)))
-    assert step.bias is not None
-    node = op.add(node, op.constant(step.bias.reshape(shape)))
+    if scale is not None:
+        node = op.multiply(node, op.constant(scale.reshape(shape)))
+    if step.bias is not None:
+        node = op.add(node, op.constant(step.bias.reshape(shape)))
     return op.relu(node) if step.relu else node
 
 
 def _failed(error: RuntimeError) -> Exception:
-    text = str(error).lower()
-    if "alloc" in text or "memory" in text:
+    if _OUT_OF_MEMORY.search(str(error).lower()):
         return MemoryError(_first_line(error))
     return DeviceError("cannot go on with", "openvino", _first_line(error), "Run with --engine torch")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vggcli.engines import devices, folding
+from vggcli.engines.precision import conv2d_without_tf32, full_single_precision
+from vggcli.engines.threads import Worker
 from vggcli.errors import DeviceError
-from vggcli.network.layers import AdaptiveAvgPool, Conv2d, MaxPool
+from vggcli.network.layers import AdaptiveAvgPool, BatchNorm, Conv2d, Linear, MaxPool, ReLU
 
 if TYPE_CHECKING:
     import torch
@@ -33,14 +36,26 @@ class TorchEngine:
         model: weights and architecture.
         device: "auto", "cpu", "mps", "cuda", "cuda:N" or "cuda:N,M,...".
         precision: "auto" takes the device's fast type: bf16 where the hardware has it, fp16 on older GPUs, else fp32.
+        outputs: names of layers; only what they need is computed, and only they are copied.
+        threads: cores to compute on, on a CPU; None for what torch takes by itself within `devices.cores`.
 
     Raises:
+        UsageError: the network has no such layer, or fewer threads than one.
         DeviceError: torch is broken or absent, the device is absent, or it does not compute in that precision.
     """
 
     name = "torch"
 
-    def __init__(self, model: Model, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self,
+        model: Model,
+        device: str = "auto",
+        precision: str = "auto",
+        outputs: Sequence[str] = (folding.LOGITS,),
+        threads: int | None = None,
+    ) -> None:
+        outputs = folding.check(outputs, model.architecture)
+        devices.check_threads(threads)
         devices.import_torch()
         targets = devices.torch_devices(device)
         on_gpu = targets[0].type != "cpu"
@@ -48,56 +63,61 @@ class TorchEngine:
         self.device = ",".join(str(target) for target in targets)
         self.batch_size = GPU_BATCH_SIZE if on_gpu else CPU_BATCH_SIZE
         self.depth = 2 * len(targets) if on_gpu else 1
-        if targets[0].type == "cuda" and self.precision == "fp32":
-            devices.forbid_tf32()
         try:
-            self._replicas = [Replica(model, target, self.precision) for target in targets]
+            replicas = [Replica(model, target, self.precision, outputs) for target in targets]
         except (RuntimeError, MemoryError) as error:
             raise DeviceError(
                 "cannot put the model on", self.device, devices.first_line(error), "Run with --device cpu"
             ) from error
-        self._turn = itertools.cycle(self._replicas)
+        self._turn = itertools.cycle(replicas)
+        self._worker = None if on_gpu else Worker(threads)
 
-    def start(self, batch: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+    def start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
         """See `Engine.start`."""
-        return next(self._turn).start(batch)
+        result = next(self._turn).start(batch)
+        worker = self._worker
+        return result if worker is None else lambda: worker.run(result)
 
     def close(self) -> None:
         """See `Engine.close`."""
-        self._replicas.clear()
+        self._turn = itertools.cycle(())
+        if self._worker is not None:
+            self._worker.close()
 
 
 class Replica:
     """The network on one device: a list of operations over tensors that are already laid out for it."""
 
-    def __init__(self, model: Model, device: torch.device, precision: str) -> None:
+    def __init__(self, model: Model, device: torch.device, precision: str, outputs: Sequence[str]) -> None:
         import torch
 
         self.device = device
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._mean = torch.tensor(model.recipe.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(model.recipe.std, device=device).view(1, 3, 1, 1)
+        self._outputs = outputs
+        self._rules = full_single_precision if precision == "fp32" else nullcontext
+        self._conv2d = conv2d_without_tf32 if (device.type, precision) == ("cuda", "fp32") else _conv2d
         with torch.inference_mode():
-            self._steps = [self._operation(step) for step in folding.steps(model)]
+            self._steps = [(self._operation(step), step.outputs) for step in folding.steps(model, outputs)]
         # Copies run beside the kernels of the batch before.
         cuda: Any = torch.cuda  # torch annotates streams and events only in part
         self._copies = cuda.Stream(device) if device.type == "cuda" else None
 
-    def start(self, batch: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+    def start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
         """Begin a batch; on a CPU the work is done when the result is asked for."""
         if self._copies is None:
-            return lambda: self._translated(lambda: self._finish(self._run(batch)))
-        done, logits = self._translated(lambda: self._launch(batch))
+            return lambda: self._translated(lambda: self._arrays(self._run(batch)))
+        done, outputs = self._translated(lambda: self._launch(batch))
 
-        def result() -> NDArray[np.float32]:
+        def result() -> dict[str, NDArray[np.float32]]:
             self._translated(done.synchronize)
-            array: NDArray[np.float32] = logits.numpy()
-            return array
+            return self._arrays(outputs)
 
         return result
 
-    def _launch(self, batch: NDArray[np.uint8]) -> tuple[Any, torch.Tensor]:
-        """Queue copy, network and copy back on a CUDA device; the event says when the logits are here."""
+    def _launch(self, batch: NDArray[np.uint8]) -> tuple[Any, dict[str, torch.Tensor]]:
+        """Queue copy, network and copies back on a CUDA device; the event says when the outputs are here."""
         import torch
 
         cuda: Any = torch.cuda
@@ -108,33 +128,41 @@ class Replica:
             compute = cuda.current_stream()
             compute.wait_stream(self._copies)
             images.record_stream(compute)
-            logits = self._forward(images)
-            back = torch.empty(logits.shape, dtype=torch.float32, pin_memory=True)
-            back.copy_(logits, non_blocking=True)
+            outputs = self._forward(images)
             done = cuda.Event()
             done.record(compute)
-        return done, back
+        return done, outputs
 
-    def _run(self, batch: NDArray[np.uint8]) -> torch.Tensor:
+    def _run(self, batch: NDArray[np.uint8]) -> dict[str, torch.Tensor]:
         import torch
 
         with torch.inference_mode():
             return self._forward(torch.from_numpy(batch).to(self.device))
 
-    def _finish(self, logits: torch.Tensor) -> NDArray[np.float32]:
-        array: NDArray[np.float32] = logits.cpu().numpy()
-        return array
+    def _arrays(self, outputs: dict[str, torch.Tensor]) -> dict[str, NDArray[np.float32]]:
+        return {name: outputs[name].numpy() for name in self._outputs}
 
-    def _forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, size, size, 3) uint8 to (N, num_classes) float32."""
+    def _forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(N, size, size, 3) uint8 to the outputs, float32, in the host's memory (on CUDA once the stream is there)."""
         # A view: the bytes are in channels-last order already.
         x = images.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std).to(self._dtype)
-        for operation in self._steps:
-            x = operation(x)
-        return x[: len(images)].float()
+        outputs: dict[str, torch.Tensor] = {}
+        with self._rules():
+            for operation, names in self._steps:
+                x = operation(x)
+                outputs |= {name: self._on_host(x[: len(images)]) for name in names}
+        return outputs
+
+    def _on_host(self, x: torch.Tensor) -> torch.Tensor:
+        """A copy in float32 and in the order of its axes."""
+        import torch
+
+        on_cuda = x.device.type == "cuda"
+        if on_cuda:  # there first: a copy that must convert would not run beside the kernels
+            x = x.to(torch.float32, memory_format=torch.contiguous_format)
+        return torch.empty(x.shape, dtype=torch.float32, pin_memory=on_cuda).copy_(x, non_blocking=on_cuda)
 
     def _operation(self, step: folding.Step) -> Callable[[torch.Tensor], torch.Tensor]:
-        import torch
         from torch.nn import functional
 
         layer = step.layer
@@ -143,23 +171,40 @@ class Replica:
         if isinstance(layer, AdaptiveAvgPool):
             size = layer.size
             return lambda x: x if x.shape[-1] == x.shape[-2] == size else functional.adaptive_avg_pool2d(x, size)
-        bias = self._tensor(step.bias)
-        if isinstance(layer, Conv2d):
-            kernel = self._tensor(step.scaled_weight()).contiguous(memory_format=torch.channels_last)
-            after = functional.relu_ if step.relu else _identity
-            return lambda x: after(functional.conv2d(_doubled_if_small(x), kernel, bias, padding=1)[: len(x)])
-        linear = self._linear(step, bias)
-        return linear if step.layer.name != "fc6" else lambda x: linear(_padded_rows(x.flatten(1)))
+        if isinstance(layer, ReLU):
+            return functional.relu
+        if isinstance(layer, BatchNorm):
+            return self._norm(step, layer)
+        return self._convolution(step) if isinstance(layer, Conv2d) else self._linear(step, layer)
 
-    def _linear(self, step: folding.Step, bias: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _convolution(self, step: folding.Step) -> Callable[[torch.Tensor], torch.Tensor]:
+        import torch
+
+        kernel = self._tensor(step.scaled_weight()).contiguous(memory_format=torch.channels_last)
+        bias, after, conv2d = self._tensor(step.bias), _relu_of(step), self._conv2d
+        return lambda x: after(conv2d(_doubled_if_small(x), kernel, bias)[: len(x)])
+
+    def _linear(self, step: folding.Step, layer: Linear) -> Callable[[torch.Tensor], torch.Tensor]:
         from torch.nn import functional
 
-        matrix = self._tensor(step.weight)
-        after = functional.relu_ if step.relu else _identity
-        if step.scale is None:
-            return lambda x: after(functional.linear(x.flatten(1), matrix, bias))
-        scale = self._tensor(step.scale)
-        return lambda x: after(functional.linear(x.flatten(1), matrix).mul_(scale).add_(bias))
+        matrix, bias, after = self._tensor(step.weight), self._tensor(step.bias), _relu_of(step)
+        scale = None if step.scale is None else self._tensor(step.scale)
+
+        def linear(x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(1)
+            if layer.name == "fc6":
+                x = _padded_rows(x)
+            if scale is None:
+                return after(functional.linear(x, matrix, bias))
+            return after(functional.linear(x, matrix).mul_(scale).add_(bias))
+
+        return linear
+
+    def _norm(self, step: folding.Step, layer: BatchNorm) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Batch norm by itself; what it is given is an output and stays as it is."""
+        shape = (1, -1, 1, 1) if layer.spatial else (1, -1)
+        scale, bias, after = self._tensor(step.scale).view(shape), self._tensor(step.bias).view(shape), _relu_of(step)
+        return lambda x: after((x * scale).add_(bias))
 
     def _tensor(self, array: NDArray[np.float32] | None) -> torch.Tensor:
         """On the device in the engine's type; on a CPU in fp32 it stays a view of the mapped file."""
@@ -183,6 +228,19 @@ class Replica:
         # Out here torch's exception is gone, and with it the frames that hold the tensors of the batch.
         devices.release_memory(self.device)
         raise MemoryError(why)
+
+
+def _relu_of(step: folding.Step) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The end of a step, in place: what it works on was made by the step itself."""
+    from torch.nn import functional
+
+    return functional.relu_ if step.relu else _identity
+
+
+def _conv2d(x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    from torch.nn import functional
+
+    return functional.conv2d(x, kernel, bias, padding=1)
 
 
 def _doubled_if_small(x: torch.Tensor) -> torch.Tensor:

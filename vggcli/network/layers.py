@@ -6,10 +6,13 @@ table 1; batch norm after each convolution as torchvision publishes it.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
+
+from vggcli.errors import UsageError
 
 Shape = tuple[int, ...]
 
@@ -199,6 +202,26 @@ class Architecture:
                 yield Dropout(f"classifier.{index + 1}", f"drop{number}", self.dropout)
             index, features = index + 2, width
         yield Linear(f"classifier.{index}", "fc8", features, self.num_classes)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name, e.g. "conv3-3", "bn3-3", "relu3-3", "pool5", "avgpool", "fc7" or "drop7".
+
+        "relu3_3" is another spelling of "relu3-3".
+
+        Raises:
+            UsageError: the network has no such layer; the nearest names are told.
+            TypeError: not a str.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f'a layer\'s name is a str such as "fc7", not {type(name).__name__}')
+        layers = {layer.name: layer for layer in self.layers()}
+        found = layers.get(name.replace("_", "-"))
+        if found is None:
+            near = difflib.get_close_matches(name.lower().replace("_", "-"), layers, n=3, cutoff=0.5) or list(layers)
+            raise UsageError(
+                "unknown layer", name, "the network has none of that name", f"The nearest names are {', '.join(near)}"
+            )
+        return found
 
     def activation_bytes(self, input_size: int) -> int:
         """Memory in bytes for one image on its way: the largest input and output of one layer together, float32."""
