@@ -18,6 +18,7 @@ from vggcli import __version__
 from vggcli.cli import options
 from vggcli.cli.notes import note
 from vggcli.errors import StoppedError, VggError, WeightsError
+from vggcli.images.limits import DEFAULT_MAX_PIXELS
 
 
 class Commands(typer.core.TyperGroup):
@@ -79,7 +80,7 @@ def predict(
     resize: options.Resize = options.ResizeName.squash,
     no_exif: options.NoExif = False,
     allow_truncated: options.AllowTruncated = False,
-    max_pixels: options.MaxPixels = 89_478_485,
+    max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
     fast_decode: options.FastDecode = False,
     arch: options.Arch = None,
     weights: options.Weights = None,
@@ -112,6 +113,7 @@ def predict(
     from vggcli.commands.predict import predict as run
     from vggcli.commands.session import Request
     from vggcli.images.decode import Decoding
+    from vggcli.images.process import own_process
 
     decoding = Decoding(
         exif=not no_exif,
@@ -142,7 +144,9 @@ def predict(
         max_errors=0 if fail_fast else max_errors,
         fetch=_fetch_options(offline, mirror),
     )
-    raise typer.Exit(run(request))
+    with own_process(max_pixels):
+        code = run(request)
+    raise typer.Exit(code)
 
 
 def _fetch_options(offline: bool, mirror: str | None) -> Any:

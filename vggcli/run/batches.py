@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Result:
-    """What became of one input: logits (num_classes,) float32, or an error."""
+    """What became of one input: logits (num_classes,) float32, or an error; the picture where the loader keeps it."""
 
     item: Input
     logits: NDArray[np.float32] | None = None
     error: InputError | None = None
     truncated: bool = False
+    picture: NDArray[np.uint8] | None = None
 
 
 class Job:

@@ -14,15 +14,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from vggcli.engines import Engine
 from vggcli.errors import InputError
 from vggcli.images.discover import Input
 from vggcli.run.batches import Inference, Job, Result
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from vggcli.images.decode import Decoded
 
 LINGER_SECONDS = 0.1  # how long an idle engine waits for a full batch: small ones cost more time an image
 DECODE_TIMEOUT_SECONDS = 60.0  # the largest image that is let through takes about 5
@@ -32,9 +30,9 @@ _SLACK_BATCHES = 3  # decoded images wait in this many batches at most
 
 
 class Loader(Protocol):
-    """Decodes one input to (size, size, 3) uint8 and tells whether its data ended early, or raises InputError."""
+    """Decodes one input, or raises InputError."""
 
-    def load(self, item: Input) -> tuple[NDArray[np.uint8], bool]: ...
+    def load(self, item: Input) -> Decoded: ...
 
 
 class Pipeline:
@@ -127,19 +125,22 @@ class Pipeline:
     def _decode(self) -> None:
         """A decoding thread."""
         while (job := self._next_job()) is not None:
-            image, truncated, failure = None, False, None
+            decoded, failure = None, None
             try:
-                image, truncated = self._loader.load(job.result.item)
+                decoded = self._loader.load(job.result.item)
             except InputError as error:
                 failure = error
             except Exception as error:
                 # Nothing that a loader does wrong may cost more than this input, or leave the others waiting for it.
                 why = f"decoding it failed unexpectedly ({type(error).__name__}: {error})"
-                failure = InputError("damaged", job.result.item.path, why)
+                failure = InputError("damaged", job.result.item.name, why)
             with self._changed:
                 if job.done:
                     return  # it timed out and another thread took this one's place
-                job.image, job.result.truncated, job.result.error, job.done = image, truncated, failure, True
+                if decoded is not None:
+                    job.image, job.result.truncated = decoded.pixels, decoded.truncated
+                    job.result.picture = decoded.picture
+                job.result.error, job.done = failure, True
                 self._changed.notify_all()
 
     def _next_job(self) -> Job | None:
@@ -237,7 +238,7 @@ class Pipeline:
         if job is None or job.done or job.result.item.is_stdin or not self._watch.is_stuck(job):
             return
         why = f"decoding it took longer than {self._watch.timeout:.0f} s"
-        job.result.error = InputError("timeout", job.result.item.path, why)
+        job.result.error = InputError("timeout", job.result.item.name, why)
         job.done = True
         self._spawn(self._decode)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def to_record(result: Result, names: tuple[str, ...], top_k: int) -> Record:
     """The record of one result: softmax over all classes, the best `top_k` of them."""
-    path = result.item.path
+    path = result.item.name
     if result.error is not None:
         return Record(path, failure=Failure(result.error.kind, result.error.why))
     assert result.logits is not None
