@@ -15,7 +15,8 @@ from vggcli.engines import Engine, choice, memory
 from vggcli.engines.devices import cores, import_torch, may_have_accelerator
 from vggcli.errors import InputError, UsageError
 from vggcli.images.decode import Decoding, ImageLoader
-from vggcli.images.inputs import Input, as_input, expand
+from vggcli.images.discover import Input
+from vggcli.images.inputs import as_input, expand
 from vggcli.images.limits import DEFAULT_MAX_PIXELS
 from vggcli.images.recipe import Recipe
 from vggcli.network import zoo
@@ -30,14 +31,9 @@ from vggcli.weights.model import open_model
 from vggcli.weights.store import FetchOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
-
+    from vggcli.images.inputs import Source
     from vggcli.network.module import VGG
     from vggcli.weights.model import Model
-
-    Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 _MOST_WORKERS = 16  # decoding threads that feed any GPU
 
@@ -214,7 +210,7 @@ class Classifier:
         """How images are read, in words for people and sidecars, e.g. "squash 224"."""
         return self._decoding().describe()
 
-    def classify(self, image: Picture, top_k: int = 5) -> Record:
+    def classify(self, image: Source, top_k: int = 5) -> Record:
         """The most probable classes of one image.
 
         Args:
@@ -239,11 +235,11 @@ class Classifier:
             raise result.error
         record = to_record(result, self._logits, self.labels, top_k)
         if record.failure is not None:
-            raise InputError(record.failure.kind, str(result.item), record.failure.message)
+            raise InputError(record.failure.kind, result.item.name, record.failure.message)
         return record
 
     def predict(
-        self, inputs: Picture | Iterable[Picture], top_k: int = 5, *, recursive: bool = False
+        self, inputs: Source | Iterable[Source], top_k: int = 5, *, recursive: bool = False
     ) -> Iterator[Record]:
         """One record for every input, lazily and in order; what fails is a record with a failure.
 
@@ -267,7 +263,7 @@ class Classifier:
         return (to_record(result, self._logits, self.labels, top_k) for result in results)
 
     def activations(
-        self, inputs: Picture | Iterable[Picture], layers: Iterable[str] = ("fc7",), *, recursive: bool = False
+        self, inputs: Source | Iterable[Source], layers: Iterable[str] = ("fc7",), *, recursive: bool = False
     ) -> Iterator[Activations]:
         """What layers give for every input, lazily and in order; what fails is an item with a failure.
 

@@ -39,7 +39,7 @@ class Failure:
     """Why one input has no prediction; `str` of it is "kind: message".
 
     Attributes:
-        kind: one word for programs ("truncated", "missing", ...; all are listed in `vggcli.images.decode.KINDS`).
+        kind: one word for programs ("truncated", "missing", ...; all are listed in `vggcli.images.failures.KINDS`).
         message: the reason in plain words.
     """
 

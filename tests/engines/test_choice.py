@@ -88,9 +88,7 @@ def test_without_openvino_torch_runs_and_says_what_is_faster(
     engine = open_engine()
 
     assert (engine.name, engine.device) == ("torch", "cpu")
-    assert notes() == [
-        ("WARNING", "PyTorch runs; OpenVINO is faster on a CPU and starts sooner: pip install openvino")
-    ]
+    assert notes() == [("WARNING", "PyTorch runs; OpenVINO is faster on a CPU and starts sooner: pip install openvino")]
 
 
 def test_openvino_asked_for_and_absent_is_an_error_with_the_command(

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vggcli.errors import DeviceError, InputError, UsageError
+from vggcli.images.decode import Decoded
 from vggcli.images.discover import Input
 from vggcli.run import pipeline as module
 from vggcli.run.pipeline import Pipeline, Result
@@ -41,12 +42,12 @@ class FakeLoader:
         self._before = before
         self.loaded: list[str] = []
 
-    def load(self, item: Input) -> tuple[NDArray[np.uint8], bool]:
-        self._before(item.path)
-        self.loaded.append(item.path)
-        if "bad" in item.path:
-            raise InputError("damaged", item.path, "it is bad")
-        return pixels_of(label_in(item.path)), "cut" in item.path
+    def load(self, item: Input) -> Decoded:
+        self._before(item.name)
+        self.loaded.append(item.name)
+        if "bad" in item.name:
+            raise InputError("damaged", item.name, "it is bad")
+        return Decoded(pixels_of(label_in(item.name)), "cut" in item.name)
 
 
 def paths(count: int) -> list[str]:

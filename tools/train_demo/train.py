@@ -162,7 +162,7 @@ def probabilities(network: VGG, images: Sequence[Image]) -> NDArray[np.float32]:
         inputs = []
         for image in images:
             image.save(path)
-            inputs.append(torch.tensor(loader.load(Input(str(path)))[0]).permute(2, 0, 1))
+            inputs.append(torch.tensor(loader.load(Input(str(path))).pixels).permute(2, 0, 1))
     with torch.inference_mode():
         batches = [torch.stack(inputs[start : start + BATCH_SIZE]) for start in range(0, len(inputs), BATCH_SIZE)]
         return torch.cat([network(normalised(batch / 255)).softmax(1) for batch in batches]).numpy()

@@ -19,6 +19,7 @@ from vggcli import __version__
 from vggcli.cli import options
 from vggcli.cli.console import Console, note
 from vggcli.errors import StoppedError, VggError, WeightsError
+from vggcli.images.limits import DEFAULT_MAX_PIXELS
 
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
 
@@ -82,7 +83,7 @@ def predict(
     resize: options.Resize = options.ResizeName.squash,
     no_exif: options.NoExif = False,
     allow_truncated: options.AllowTruncated = False,
-    max_pixels: options.MaxPixels = 89_478_485,
+    max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
     fast_decode: options.FastDecode = False,
     arch: options.Arch = None,
     weights: options.Weights = None,
@@ -115,6 +116,7 @@ def predict(
     """
     from vggcli.commands.predict import Request
     from vggcli.commands.predict import predict as run
+    from vggcli.images.process import own_process
     from vggcli.settings import Settings
 
     settings = Settings(
@@ -148,8 +150,9 @@ def predict(
         overwrite=overwrite,
         max_errors=0 if fail_fast else max_errors,
     )
-    with Console() as console:
-        raise typer.Exit(run(request, console))
+    with Console() as console, own_process(max_pixels):
+        code = run(request, console)
+    raise typer.Exit(code)
 
 
 @app.command()

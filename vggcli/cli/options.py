@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from vggcli.output import formats
 from vggcli.engines import EngineName, PrecisionName
+from vggcli.output import formats
 
 INPUT, MODEL, NUMBERS, OUTPUT = "Inputs", "Model", "Numbers and speed", "Output"
 

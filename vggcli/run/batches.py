@@ -38,8 +38,8 @@ class Result:
     @property
     def nbytes(self) -> int:
         """What it takes in memory, in bytes."""
-        arrays = [*(self.outputs or {}).values(), *([] if self.picture is None else [self.picture])]
-        return sum(array.nbytes for array in arrays)
+        picture = 0 if self.picture is None else self.picture.nbytes
+        return picture + sum(array.nbytes for array in (self.outputs or {}).values())
 
 
 class Job:

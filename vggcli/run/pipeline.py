@@ -158,7 +158,7 @@ class Pipeline:
         except Exception as error:
             # Nothing that a loader does wrong may cost more than this input, or leave the others waiting for it.
             why = f"decoding it failed unexpectedly ({type(error).__name__}: {error})"
-            return None, InputError("damaged", item.path, why)
+            return None, InputError("damaged", item.name, why)
 
     def _next_job(self) -> Job | None:
         with self._changed:
@@ -258,7 +258,7 @@ class Pipeline:
             if job.done or job.started is None or item.is_stdin or now - job.started < self._decode_timeout:
                 continue
             why = f"decoding it took longer than {self._decode_timeout:.0f} s"
-            job.result.error = InputError("timeout", item.path, why)
+            job.result.error = InputError("timeout", item.name, why)
             job.done = True
             self._spawn(self._decode)
 
