@@ -445,7 +445,7 @@ def test_openvino_asked_for_and_absent_is_an_error_with_the_command(
         lambda: choice.open_engine(narrow, "openvino", "cpu", "fp32", print),
         lambda: OpenVINOEngine(narrow),
     ):
-        with pytest.raises(DeviceError, match=r"it is not installed\. Run pip install 'vgg-cli\[openvino\]'") as caught:
+        with pytest.raises(DeviceError, match=r"it is not installed\. Run pip install openvino") as caught:
             ask()
         assert caught.value.exit_code == 5
 
