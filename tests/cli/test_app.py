@@ -173,8 +173,15 @@ def test_control_characters_in_a_message_never_reach_the_terminal(vgg: Vgg) -> N
 # Outputs that go nowhere
 
 
-@pytest.mark.parametrize("form", ["tsv", "table", "json"])
-@pytest.mark.parametrize("arguments", [["inspect", "FILE"], ["list"], ["summary", "vgg16"]], ids=lambda a: a[0])
+@pytest.mark.parametrize(
+    ("arguments", "form"),
+    [
+        *((["inspect", "FILE"], form) for form in ("tsv", "table", "json")),
+        (["list"], "tsv"),
+        (["summary", "vgg16"], "table"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
 def test_a_reader_that_leaves_is_no_fault(arguments: list[str], form: str, narrow_file: Path) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
