@@ -43,7 +43,7 @@ def test_a_table_that_differs_is_seen_and_mended() -> None:
 
     assert write_docs.tables_of(page) == ["x"]
     mended = write_docs.with_tables(page, {"x": "| new |\n"})
-    assert mended == page.replace("old | row", "| new |")
+    assert mended == page.replace("old | row", "\n| new |\n")
     with pytest.raises(KeyError, match="x"):
         write_docs.with_tables(page, {})
 

@@ -43,7 +43,7 @@ def with_tables(text: str, known: dict[str, str]) -> str:
     Raises:
         KeyError: it asks for a table that does not exist.
     """
-    return _BLOCK.sub(lambda block: block[1] + known[block[2]] + block[3], text)
+    return _BLOCK.sub(lambda block: f"{block[1]}\n{known[block[2]]}\n{block[3]}", text)
 
 
 def tables_of(text: str) -> list[str]:
