@@ -1,7 +1,8 @@
 """What the pages and docstrings show is what happens: examples run, commands print what stands below them.
 
 - Docstrings of any module with `>>>` in it run as doctests.
-- The ```python blocks of a page run top to bottom in one process.  Blocks with prompts (`>>>`) show what they print.
+- The ```python blocks of a page run top to bottom in one process.  What they print stands below the prompts (`>>>`) or,
+  in blocks without prompts, in comments.
 - In ```console blocks, lines after `$ ` are commands and the others what they print: lines that begin with `vgg: ` on
   standard error, where further ones may come, all the others on standard output, where `...` stands for any lines.
   Commands run that need no weights but the demo's.
@@ -172,8 +173,11 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, folder: Path) 
     script = folder / "page.py"
     script.write_text("\n".join(block for block in shown if not block.startswith(">>> ")))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    comments = iter(re.findall(r"# (.*)$", script.read_text(), re.MULTILINE))
 
     assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        assert any(alike(comment, line) for comment in comments), line
 
 
 # Commands
