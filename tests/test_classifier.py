@@ -103,7 +103,7 @@ def test_an_unusable_image_is_an_error_with_its_kind(demo: vggcli.Classifier) ->
 
 
 @pytest.mark.parametrize(
-    "image", [3, None, 1.5, object(), np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)], ids=str
+    "image", [3, None, 1.5, object(), np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)]
 )
 def test_what_is_no_image_is_a_wrong_type(demo: vggcli.Classifier, image: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"uint8|path"):

@@ -208,7 +208,7 @@ class Classifier:
     @property
     def preprocessing(self) -> str:
         """How images are read, in words for people and sidecars, e.g. "squash 224"."""
-        return self._decoding().describe()
+        return self._loader.describe()
 
     def classify(self, image: Source, top_k: int = 5) -> Record:
         """The most probable classes of one image.

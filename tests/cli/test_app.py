@@ -15,7 +15,7 @@ from conftest import Vgg
 
 from vggcli import __version__, errors
 from vggcli.cli import app
-from vggcli.commands import catalogue
+from vggcli.commands import list as list_command
 from vggcli.network.zoo import VARIANTS
 
 COMMANDS = ("predict", "inspect", "download", "list", "summary")
@@ -148,7 +148,7 @@ def test_every_error_is_one_line_and_its_exit_code(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(catalogue, "catalogue", fail)
+    monkeypatch.setattr(list_command, "list_variants", fail)
     output = vgg("list")
 
     assert (output.code, output.out, output.err) == (code, "", f"vgg: {message}\n")

@@ -7,19 +7,25 @@ from pathlib import Path
 
 import pytest
 from conftest import Vgg
+from predict_examples import DIGITS as FOLDER
 
-from vggcli.commands import session
+from vggcli import classifier
 from vggcli.images.decode import Decoding, ImageLoader
+from vggcli.images.nvjpeg import DeviceImageLoader
+from vggcli.settings import Settings
 
-DIGITS = sorted((Path(session.__file__).parent.parent / "demo" / "digits").iterdir())
+DIGITS = sorted(FOLDER.iterdir())
 
 
-class DeviceImageLoader(ImageLoader):
+class OnDevice(ImageLoader):
     """Stands in for the one that needs a CUDA device."""
 
+    def describe(self) -> str:
+        return DeviceImageLoader(self.decoding, "cuda:0").describe()
 
-def device_loader(decoding: Decoding, request: session.Request) -> ImageLoader:
-    return DeviceImageLoader(decoding)
+
+def device_loader(decoding: Decoding, settings: Settings) -> ImageLoader:
+    return OnDevice(decoding)
 
 
 def test_another_version_device_or_file_name_goes_on(vgg: Vgg, tmp_path: Path) -> None:
@@ -38,7 +44,7 @@ def test_images_decoded_on_a_device_are_not_mixed_with_others(
     """Its decoder rounds differently; the name of the device alone no longer tells."""
     arguments = ("predict", "-w", "demo", "--fast-decode", "-o", tmp_path / "out.tsv", *DIGITS[:2])
     with monkeypatch.context() as patch:
-        patch.setattr(session, "_loader", device_loader)
+        patch.setattr(classifier, "_loader", device_loader)
         assert vgg(*arguments).code == 0
     refused = vgg(*arguments, "--resume")
     assert refused.code == 2

@@ -48,7 +48,7 @@ def logits(opened: Model, engine: str, size: int) -> np.ndarray[Any, np.dtype[np
     kind, _ = ENGINES[engine]
     sized = replace(opened, recipe=replace(opened.recipe, size=size))
     with closing(kind(sized, precision="fp32")) as running:
-        return running.start(networks.images(2, size))()
+        return running.start(networks.images(2, size))()["fc8"]
 
 
 def assert_same(got: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], tolerance: float) -> None:

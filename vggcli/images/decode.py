@@ -89,6 +89,10 @@ class ImageLoader:
         self.decoding = decoding
         self.keep_picture = keep_picture
 
+    def describe(self) -> str:
+        """How images are read, in words for the provenance, e.g. "squash 224"."""
+        return self.decoding.describe()
+
     def load(self, item: Input) -> Decoded:
         """The network's input.
 

@@ -54,6 +54,10 @@ class DeviceImageLoader(ImageLoader):
         self._usable = True
         self._telling = threading.Lock()
 
+    def describe(self) -> str:
+        """See `ImageLoader.describe`: the device's decoder gives other pixels, so a resumed run must use it too."""
+        return super().describe() + ", decoded on the device"
+
     def elsewhere(self, picture: ImageFile.ImageFile) -> Decoded | None:
         """The image from the device; None where the host must do it."""
         if not self._usable or picture.format != "JPEG" or picture.mode not in ("RGB", "L"):

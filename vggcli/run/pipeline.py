@@ -130,7 +130,7 @@ class Pipeline:
     @staticmethod
     def _spawn(target: Callable[[], None]) -> threading.Thread:
         # Daemons: a decoder that hangs on a dead disk must not keep the process alive.
-        thread = threading.Thread(target=target, daemon=True)
+        thread = threading.Thread(target=target, name="vggcli", daemon=True)
         thread.start()
         return thread
 
