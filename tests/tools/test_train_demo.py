@@ -137,7 +137,7 @@ def classes_of(model: Model, images: Sequence[Image.Image], folder: Path) -> NDA
     inputs = []
     for number, image in enumerate(images):
         image.save(folder / f"{number}.png")
-        inputs.append(loader.load(Input(str(folder / f"{number}.png")))[0])
+        inputs.append(loader.load(Input(str(folder / f"{number}.png"))).pixels)
     batches = [np.stack(inputs[start : start + 32]) for start in range(0, len(inputs), 32)]
     return np.concatenate([engine.start(batch)()["fc8"] for batch in batches]).argmax(1)
 
