@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def pixels_of(label: int) -> NDArray[np.uint8]:
 def labels_of(logits: NDArray[np.float32]) -> int:
     """The class that logits name."""
     return int(logits.argmax())
+
+
+def wait_for_threads(name: str) -> None:
+    """Until no thread of this name is left; one that stays fails the test."""
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(60)
+            assert not thread.is_alive(), thread
 
 
 class FakeEngine:

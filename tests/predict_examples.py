@@ -14,11 +14,11 @@ from typing import Any
 
 from conftest import Output
 
-from vggcli.demo.data import LABELS
 from vggcli.network import zoo
 from vggcli.text import unescape, unguard_formula
-from vggcli.weights.model import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE
 
+LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DIGITS = DEMO_FILE.parent / "digits"
 DEMO = ("predict", "--weights", "demo")
 DEMO_NOTE = f"vgg: the demo weights are {zoo.DEMO_WHAT}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -149,11 +151,15 @@ def test_who_cannot_run_is_left_out_with_the_reason(tmp_path: Path, monkeypatch:
 
 
 def test_small_real_run_prints_the_table(tmp_path: Path) -> None:
+    """With this tree's vgg, whatever is installed; how long anything took is no business of a test."""
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--weights", "demo", "--only", "vgg"]
     sizes = ["--small", "2", "--large", "4", "--rounds", "1", "--work", str(tmp_path)]
-    done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)}
+    done = subprocess.run([*command, *sizes], capture_output=True, text=True, env=environment, check=False)
+
     assert done.returncode == 0, done.stderr
-    first_answer, _, whole, _, _, same_labels = cells(done.stdout, "first answer", "vgg")
-    assert float(first_answer) > 0
-    assert float(whole) > 0
-    assert same_labels == "100"
+    assert "Left out" not in done.stdout, done.stdout
+    row = cells(done.stdout, "first answer", "vgg")
+    assert len(row) == 6
+    assert all(re.fullmatch(r"\d+(\.\d+)?|-", cell) for cell in row), row
+    assert row[-1] == "100"  # percent of the labels

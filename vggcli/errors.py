@@ -99,7 +99,7 @@ class InputError(VggError):
     """One input failed; the run goes on.
 
     Args:
-        kind: one word for programs, one of the kinds listed in `vggcli.images.decode`, e.g. "truncated".
+        kind: one word for programs, one of the kinds listed in `vggcli.images.failures`, e.g. "truncated".
         why: the reason in plain words.
     """
 

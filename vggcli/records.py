@@ -1,8 +1,20 @@
-"""The frozen values that travel between the parts: what was asked, what came out, what went wrong."""
+"""The frozen values that travel between the rooms: what was asked, what came out, what went wrong."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TRUNCATED = "truncated: the image data ends early, the prediction rests on its first part"
+
+# The metadata of a field of a run that changes no number; see `Provenance`.
+INFORMATION: Mapping[str, Any] = MappingProxyType({"information": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +36,18 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one input has no prediction.
+    """Why one input has no prediction; `str` of it is "kind: message".
 
     Attributes:
-        kind: one word for programs ("truncated", "missing", ...; all are listed in `vggcli.images.decode.KINDS`).
+        kind: one word for programs ("truncated", "missing", ...; all are listed in `vggcli.images.failures.KINDS`).
         message: the reason in plain words.
     """
 
     kind: str
     message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +55,54 @@ class Record:
     """The one result of one input: either predictions or a failure.
 
     Attributes:
-        path: the input as it was given or found; undecodable bytes as surrogate escapes (`os.fsdecode`).
+        path: the input as it was given or found, undecodable bytes as surrogate escapes (`os.fsdecode`); None for an
+            input that has no path: an array, bytes, a PIL image.
         predictions: best first; empty when the input failed.
         failure: None when the input was classified.
         truncated: True when the image data ended early and `--allow-truncated` let it through.
     """
 
-    path: str
+    path: str | None
     predictions: tuple[Prediction, ...] = ()
     failure: Failure | None = None
     truncated: bool = False
 
+    @property
+    def ok(self) -> bool:
+        """Whether the input was classified."""
+        return self.failure is None
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What makes a run's numbers what they are: kept in a resumable run's sidecar, shown in the table's footer.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Activations:
+    """What layers of the network gave for one input: `item["fc7"]`.
 
     Attributes:
-        version: version of this tool.
-        weights: file name of the weights, or "demo".
+        path: as in `Record`.
+        outputs: name of the layer, as asked for, to float32 array, (channels, height, width) or (features,); empty when
+            the input failed.
+        failure: None when the network ran.
+    """
+
+    path: str | None
+    outputs: Mapping[str, NDArray[np.float32]]
+    failure: Failure | None = None
+
+    def __getitem__(self, layer: str) -> NDArray[np.float32]:
+        return self.outputs[layer]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What makes a run's numbers what they are: kept in a resumable run's sidecar, shown in the table's footer.
+
+    A run is only resumed with the same numbers.  The fields marked `INFORMATION` do not change them and are kept for
+    people: a patch upgrade, a renamed weights file or the machine next door must not end a week's run.  The weights are
+    compared by fingerprint, and engine and precision too, because each pair of them has digits of its own.
+
+    Attributes:
+        version: version of this tool (information).
+        weights: file name of the weights, or "demo" (information).
         weights_fingerprint: "sha256:..." of the whole file, or "sampled:..." where hashing would cost more than the
             run; the prefix says which (see `store.fingerprint`).
         variant: zoo name, e.g. "vgg16_bn".
@@ -66,19 +110,26 @@ class Settings:
         preprocessing: e.g. "squash 224".
         labels: short digest of the label list.
         engine: "torch" or "openvino".
-        device: "cpu", "cuda:0", ...
+        device: "cpu", "cuda:0", ... (information).
         precision: "fp32", "bf16" or "fp16": what really ran.
-        top_k: number of predictions a record.
+        top_k: number of predictions per record.
     """
 
-    version: str
-    weights: str
+    version: str = field(metadata=INFORMATION)
+    weights: str = field(metadata=INFORMATION)
     weights_fingerprint: str
     variant: str
     dialect: str
     preprocessing: str
     labels: str
     engine: str
-    device: str
+    device: str = field(metadata=INFORMATION)
     precision: str
     top_k: int
+
+    def describe(self) -> str:
+        """What ran, in one line for people."""
+        return (
+            f"{self.variant}, weights {self.weights}, {self.preprocessing},"
+            f" {self.engine} engine on {self.device} in {self.precision}"
+        )

@@ -21,7 +21,7 @@ from networks import NARROW, STAGES, Sequential, Staged, Timm, Torchvision, holl
 from vggcli.analysis.inspection import statistics
 from vggcli.network import zoo
 from vggcli.weights.checkpoint import open_checkpoint
-from vggcli.weights.model import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE
 
 
 @pytest.fixture(scope="module")

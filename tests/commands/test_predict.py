@@ -15,6 +15,7 @@ from predict_examples import (
     COUNTS,
     DEMO,
     DIGITS,
+    LABELS,
     command,
     digit,
     expected,
@@ -25,8 +26,6 @@ from predict_examples import (
     outcomes_of_jsonl,
     outcomes_of_rows,
 )
-
-from vggcli.demo.data import LABELS
 
 PATIENCE = 60  # seconds until a process that should have ended fails the test
 NAMES = (

@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import random
 import re
 import signal
 import subprocess
 import sys
 import termios
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,11 +38,11 @@ def lines_after_note(err: bytes) -> list[str]:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Sixty small images, and after every third a path without a file."""
+    """Twelve small images, and after every third a path without a file."""
     folder = tmp_path_factory.mktemp("many")
     generator = np.random.default_rng(5)
     paths: list[Path] = []
-    for number in range(60):
+    for number in range(12):
         paths.append(folder / f"{number:02}.png")
         Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(paths[-1])
         if number % 3 == 2:
@@ -52,27 +50,38 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
+def listed(paths: Sequence[Path]) -> bytes:
+    return "".join(f"{path}\n" for path in paths).encode()
+
+
 @pytest.mark.parametrize("format", ["tsv", "jsonl"])
 def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(format: str, many: list[Path], tmp_path: Path) -> None:
-    generator = random.Random(format)
     whole, torn = tmp_path / f"whole.{format}", tmp_path / f"torn.{format}"
-    options: list[str | Path] = ["--batch-size", "2", *many]
-    subprocess.run(command("-o", whole, *options), stderr=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+    options = ["-k", "1", "--batch-size", "2", "--files-from", "-"]
+    unbroken = subprocess.run(
+        command("-o", whole, *options), input=listed(many), capture_output=True, timeout=PATIENCE, check=False
+    )
 
-    sizes = set()
-    for _ in range(8):
-        process = launch("-o", torn, "--resume", *options, stdin=subprocess.DEVNULL)
-        with process:
+    for count in (4, 8, 12):  # inputs so far, of which the last one fails
+        with launch("-o", torn, "--resume", *options) as process:
+            assert process.stdin is not None
             assert process.stderr is not None
-            # The note, then a line for every failed input: each is a moment between two records.
-            for _ in range(generator.randint(1, 4)):
-                process.stderr.readline()
-            process.kill()
-        sizes.add(torn.stat().st_size if torn.exists() else 0)
-    last = subprocess.run(command("-o", torn, "--resume", *options), capture_output=True, timeout=PATIENCE, check=False)
+            process.stdin.write(listed(many[:count]))
+            while str(many[count - 1]).encode() not in process.stderr.readline():  # its row is written, and all before
+                assert process.poll() is None
+            process.kill()  # it waits for more
+        assert torn.read_bytes().count(b"\n") == count
+        os.truncate(torn, torn.stat().st_size - count)  # as a kill in the middle of a write leaves the last row
+    last = subprocess.run(
+        command("-o", torn, "--resume", *options),
+        input=listed(many),
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
 
-    assert last.returncode == 1, last.stderr
-    assert len(sizes) > 2  # the kills did come in the middle
+    assert last.returncode == unbroken.returncode == 1, last.stderr
+    assert b" kept from before" in last.stderr
     assert torn.read_bytes() == whole.read_bytes()
 
 
@@ -228,11 +237,8 @@ def test_interrupted_again_and_again_it_leaves_the_cursor_on(tmp_path: Path) -> 
         shown = b""
         while b"1 images" not in shown:  # the progress line, which hides it
             shown += os.read(keeper, 1 << 16)
-        deadline = time.monotonic() + LEAVING
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None:
             process.send_signal(signal.SIGINT)
-            time.sleep(0.02)
-        process.kill()
     with contextlib.suppress(OSError):  # how Linux says that nobody holds the terminal any more
         while block := os.read(keeper, 1 << 16):
             shown += block

@@ -14,7 +14,8 @@ from engine_examples import SIZE
 from numpy.typing import NDArray
 
 from vggcli.engines import openvino as on_openvino
-from vggcli.weights.model import DEMO_FILE, Model, open_model
+from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.model import Model, open_model
 
 
 @pytest.fixture(scope="session")

@@ -88,9 +88,7 @@ def test_without_openvino_torch_runs_and_says_what_is_faster(
     engine = open_engine()
 
     assert (engine.name, engine.device) == ("torch", "cpu")
-    assert notes() == [
-        ("WARNING", "PyTorch runs; OpenVINO is faster on a CPU and starts sooner: pip install 'vgg-cli[openvino]'")
-    ]
+    assert notes() == [("WARNING", "PyTorch runs; OpenVINO is faster on a CPU and starts sooner: pip install openvino")]
 
 
 def test_openvino_asked_for_and_absent_is_an_error_with_the_command(
@@ -102,7 +100,7 @@ def test_openvino_asked_for_and_absent_is_an_error_with_the_command(
         lambda: choice.open_engine(narrow, engine="openvino", device="cpu"),
         lambda: OpenVINOEngine(narrow),
     ):
-        with pytest.raises(DeviceError, match=r"it is not installed\. Run pip install 'vgg-cli\[openvino\]'") as caught:
+        with pytest.raises(DeviceError, match=r"it is not installed\. Run pip install openvino") as caught:
             ask()
         assert caught.value.exit_code == 5
 

@@ -191,7 +191,8 @@ import networks, numpy as np
 from engine_examples import logits, opened
 from vggcli.images.discover import Input
 from vggcli.run.batches import Inference, Job
-from vggcli.weights.model import DEMO_FILE, open_model
+from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.model import open_model
 
 def size():
     line = next(line for line in open("/proc/self/status") if line.startswith("VmSize"))

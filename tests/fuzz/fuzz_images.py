@@ -81,7 +81,7 @@ def start() -> Callable[[str], None]:
     def load(path: str) -> None:
         for loader in loaders:
             try:
-                pixels, _ = loader.load(Input(path))
+                pixels = loader.load(Input(path)).pixels
             except InputError:
                 continue
             assert pixels.shape == (224, 224, 3), pixels.shape
@@ -94,7 +94,7 @@ if __name__ == "__main__":
     fuzz(
         Target(
             doc=__doc__ or "",
-            modules=("PIL.Image", *plugins(), "vggcli.images.decode"),
+            modules=("PIL.Image", "PIL.ImageFile", *plugins(), "vggcli.images.decode"),
             packages=("vggcli", "PIL"),
             seeds=seeds,
             longest=1 << 14,

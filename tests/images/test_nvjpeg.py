@@ -5,6 +5,7 @@ The device here is the CPU: torchvision's decoder and torch's resizing are the s
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,11 +75,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def on_device(path: Path, **options: Any) -> NDArray[np.uint8]:
-    return DeviceImageLoader(Decoding(**options), "cpu").load(Input(str(path)))[0]
+    return DeviceImageLoader(Decoding(**options), "cpu").load(Input(str(path))).pixels
 
 
 def exact(path: Path, **options: Any) -> NDArray[np.uint8]:
-    return ImageLoader(Decoding(**options)).load(Input(str(path)))[0]
+    return ImageLoader(Decoding(**options)).load(Input(str(path))).pixels
 
 
 def assert_near(path: Path, **options: Any) -> None:
@@ -122,6 +123,26 @@ def test_every_orientation(tmp_path: Path, decoded: list[str], orientation: int,
 def test_an_orientation_that_is_none_turns_nothing(tmp_path: Path, decoded: list[str], exif: Any) -> None:
     assert_near(jpeg(tmp_path, exif=exif))
     assert decoded == ["cpu"]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_picture_is_kept_on_request_as_the_host_keeps_it(
+    tmp_path: Path, decoded: list[str], orientation: int
+) -> None:
+    path = jpeg(tmp_path, picture(1500, 90), exif=oriented(orientation))
+    kept, expected = (
+        loader.load(Input(str(path))).picture
+        for loader in (
+            DeviceImageLoader(Decoding(), "cpu", keep_picture=True),
+            ImageLoader(Decoding(), keep_picture=True),
+        )
+    )
+
+    assert decoded == ["cpu"]
+    assert kept is not None
+    assert expected is not None
+    assert kept.shape == expected.shape
+    assert np.abs(kept.astype(int) - expected).max() <= 2
 
 
 # What the host does
@@ -170,10 +191,10 @@ def test_a_broken_file_is_judged_by_the_host(
 
     def outcome(loader: ImageLoader) -> tuple[object, ...]:
         try:
-            pixels, is_cut = loader.load(Input(str(path)))
+            decoded = loader.load(Input(str(path)))
         except InputError as error:
             return error.kind, error.why
-        return pixels.tobytes(), is_cut
+        return decoded.pixels.tobytes(), decoded.truncated
 
     decoding = Decoding(allow_truncated=allow_truncated)
     assert outcome(DeviceImageLoader(decoding, "cpu")) == outcome(ImageLoader(decoding))
@@ -225,7 +246,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[None]:
 @pytest.mark.parametrize("kind", [RuntimeError, AssertionError])
 def test_a_device_that_cannot_decode_is_given_up_once_with_a_note(
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
     kind: type[Exception],
     message: str,
@@ -234,41 +255,41 @@ def test_a_device_that_cannot_decode_is_given_up_once_with_a_note(
     calls = failing(monkeypatch, kind(message))
     path = jpeg(tmp_path)
     loader = DeviceImageLoader(Decoding(), "cpu")
-    results = [loader.load(Input(str(path)))[0] for _ in range(3)]
+    results = [loader.load(Input(str(path))).pixels for _ in range(3)]
 
     assert all(np.array_equal(result, exact(path)) for result in results)
     assert len(calls) == 1
-    assert capsys.readouterr().err == f"vgg: JPEGs are decoded on the host: {why}\n"
+    assert caplog.record_tuples == [("vggcli", logging.WARNING, f"JPEGs are decoded on the host: {why}")]
 
 
 def test_without_torchvision_the_host_decodes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     failing(monkeypatch, ImportError("libnvjpeg.so is missing"))
     path = jpeg(tmp_path)
 
     assert np.array_equal(on_device(path), exact(path))
-    assert capsys.readouterr().err == (
-        "vgg: JPEGs are decoded on the host: torchvision cannot be imported (libnvjpeg.so is missing)\n"
-    )
+    assert caplog.messages == [
+        "JPEGs are decoded on the host: torchvision cannot be imported (libnvjpeg.so is missing)"
+    ]
 
 
 def test_a_file_that_the_device_cannot_decode_is_no_reason_to_give_it_up(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """torchvision's messages name its source file, which lies in a folder called cuda."""
     calls = failing(monkeypatch, RuntimeError(BROKEN_FILE))
     path = jpeg(tmp_path)
     loader = DeviceImageLoader(Decoding(), "cpu")
-    results = [loader.load(Input(str(path)))[0] for _ in range(3)]
+    results = [loader.load(Input(str(path))).pixels for _ in range(3)]
 
     assert all(np.array_equal(result, exact(path)) for result in results)
     assert len(calls) == 3
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
 
 
 def test_threads_that_fail_together_tell_it_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     together = threading.Barrier(4)
 
@@ -281,4 +302,4 @@ def test_threads_that_fail_together_tell_it_once(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(loader.load, [item] * 4))
 
-    assert capsys.readouterr().err.count("decoded on the host") == 1
+    assert [text.count("decoded on the host") for text in caplog.messages] == [1]

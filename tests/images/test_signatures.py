@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vggcli.images.signatures import describe, ends_early
+from vggcli.images.signatures import HEAD_BYTES, describe, ends_early, is_image
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
 # Formats that say where they end.
@@ -43,6 +43,18 @@ def saved(format: str, **options: object) -> bytes:
 )
 def test_a_foreign_file_is_called_by_its_name(head: bytes, words: str) -> None:
     assert words in describe(head)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "JPEG2000", "QOI"])
+def test_an_image_is_known_by_its_first_bytes(format: str) -> None:
+    data = saved(format)
+    assert is_image(data[:HEAD_BYTES])
+    assert not is_image(data[1:])
+
+
+@pytest.mark.parametrize("head", [b"", b"BM a text", b"RIFF\0\0\0\0WAVE", b"\x89PN", b"text"])
+def test_other_first_bytes_are_no_image(head: bytes) -> None:
+    assert not is_image(head)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ def test_imagenets_names_are_torchvisions() -> None:
     }
 
     assert differing == {134: ("crane", "crane bird"), 639: ("maillot", "maillot tank suit")}
+
+
+def test_every_imagenet_class_has_its_wordnet_id() -> None:
+    ids = labels.imagenet_wordnet_ids()
+    by_name = dict(zip(labels.imagenet(), ids, strict=True))
+
+    assert all(re.fullmatch(r"n\d{8}", one) for one in ids)
+    assert list(ids) == sorted(set(ids)), "ImageNet numbers its classes in the order of their ids"
+    assert (ids[0], ids[258], ids[999]) == ("n01440764", "n02111889", "n15075141")
+    assert by_name["tiger shark"] == "n01491361"
+    assert by_name["Samoyed"] == "n02111889"
+    assert by_name["toilet tissue"] == "n15075141"
+    assert (ids[134], ids[517]) == ("n02012849", "n03126707"), "the bird and the machine, both called crane"
 
 
 @pytest.mark.parametrize(

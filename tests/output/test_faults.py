@@ -5,22 +5,21 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import errno
+import gc
 import io
 import os
-import resource
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sink_examples import RECORDS, SETTINGS
+from sink_examples import RECORDS, SETTINGS, TOP_2
 
-from vggcli.errors import OutputError
+from vggcli.errors import OutputError, UsageError
 from vggcli.output.parquet import journal_path
+from vggcli.output.predictions import PredictionCodec
 from vggcli.output.sinks import open_sink
 from vggcli.output.stream import Stream, open_file
 from vggcli.records import Prediction, Record
@@ -30,12 +29,12 @@ LINE_FORMATS = ("tsv", "csv", "jsonl", "table")
 WRITER = """
 import sys
 from pathlib import Path
-from sink_examples import RECORDS, SETTINGS
+from sink_examples import RECORDS, SETTINGS, TOP_2
 from vggcli.errors import OutputError
 from vggcli.output.sinks import open_sink
 
 try:
-    sink = open_sink(sys.argv[1], Path(sys.argv[2]) if sys.argv[2:] else None)
+    sink = open_sink(sys.argv[1], Path(sys.argv[2]) if sys.argv[2:] else None, TOP_2)
     for _ in range(2000):
         for record in RECORDS:
             sink.write(record)
@@ -48,9 +47,9 @@ except OutputError as error:
 """
 
 
-def start_writer(*arguments: str, **options: int) -> subprocess.Popen[bytes]:
+def start_writer(*arguments: str, program: str = WRITER, **options: int) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LC_ALL": "C"}
-    command = [sys.executable, "-c", WRITER, *arguments]
+    command = [sys.executable, "-c", program, *arguments]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
 
 
@@ -83,7 +82,7 @@ def test_no_room_behind_a_device_is_an_output_error(arguments: tuple[str, ...]) 
 def test_closed_standard_output_is_an_output_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     with pytest.raises(OutputError, match="it is closed"):
-        open_sink("tsv", None)
+        open_sink("tsv", None, TOP_2)
 
 
 def test_a_fifo_is_written_like_a_pipe(tmp_path: Path) -> None:
@@ -96,7 +95,7 @@ def test_a_fifo_is_written_like_a_pipe(tmp_path: Path) -> None:
 
 def test_dev_null_and_dev_stdout_are_no_files_to_be_refused(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     for output in ("/dev/null", "/dev/stdout", "-"):
-        sink = open_sink("tsv", Path(output))
+        sink = open_sink("tsv", Path(output), TOP_2)
         sink.write(RECORDS[1])
         sink.close(SETTINGS)
     assert capfdbinary.readouterr().out == b"b\\t\\n.jpg\t\t\t\t\tempty: no bytes\n" * 2
@@ -122,29 +121,19 @@ def test_a_full_pipe_that_does_not_block_is_waited_for() -> None:
     assert received.getvalue() == data
 
 
-@contextmanager
-def small_files(limit: int) -> Iterator[None]:
-    """No file of this process grows beyond so many bytes: the last write is cut short, the next one fails.
-
-    Only around the writes under test: pytest's own output may be a file, too.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 @pytest.mark.parametrize("format", LINE_FORMATS)
 def test_a_write_cut_short_leaves_only_whole_records(format: str, tmp_path: Path) -> None:
-    with small_files(10_000):
-        assert_whole_at_the_end_of_room(format, tmp_path / "out", 9_000, "file too large")
+    """No file of the writing process grows beyond 10,000 bytes: the last write is cut short, the next one fails."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+    output = tmp_path / "out"
+    code, said = finish(start_writer(format, str(output), program=limit + WRITER))
+    assert code == 4, said
+    assert "file too large" in said
+    assert 9_000 < output.stat().st_size <= 10_000
+    assert output.read_bytes().endswith(b"\n")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def full_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A file system of 1 MB."""
     folder = tmp_path_factory.mktemp("disk")
@@ -163,7 +152,7 @@ def test_a_full_disk_leaves_only_whole_records(format: str, full_disk: Path) -> 
 
 def assert_whole_at_the_end_of_room(format: str, output: Path, least: int, words: str) -> None:
     record = Record("x" * 500, tuple(Prediction(rank, rank, "y" * 500, 0.5) for rank in (1, 2, 3)))
-    sink = open_sink(format, output)
+    sink = open_sink(format, output, PredictionCodec(3))
     size = 0
     with pytest.raises(OutputError, match=words) as error:  # noqa: PT012 -- the first failing write ends it
         while True:
@@ -178,7 +167,7 @@ def assert_whole_at_the_end_of_room(format: str, output: Path, least: int, words
 def test_no_room_for_the_parquet_file_keeps_the_journal(full_disk: Path) -> None:
     pytest.importorskip("pyarrow")
     output = full_disk / "out.parquet"
-    sink = open_sink("parquet", output)
+    sink = open_sink("parquet", output, TOP_2)
     for record in RECORDS:
         sink.write(record)
     journal = journal_path(output).read_bytes()
@@ -230,7 +219,7 @@ def test_a_place_that_may_not_be_written_is_found_at_open(
 
     monkeypatch.setattr("os.open", refuse)
     with pytest.raises(OutputError, match=f"{words}.*Name another output") as error:
-        open_sink(format, tmp_path / "out")
+        open_sink(format, tmp_path / "out", TOP_2)
     assert error.value.exit_code == 4
 
 
@@ -238,14 +227,14 @@ def test_a_place_that_may_not_be_written_is_found_at_open(
 def test_a_file_is_no_folder_to_write_in(format: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="not a directory"):
-        open_sink(format, tmp_path / "file" / "out")
+        open_sink(format, tmp_path / "file" / "out", TOP_2)
 
 
 def test_a_descriptor_by_name_is_added_to_not_emptied(tmp_path: Path) -> None:
     """`-o /dev/stderr 2>> log` keeps the log, although it is a regular file that exists."""
     (tmp_path / "log").write_bytes(b"before\n")
     with open(tmp_path / "log", "ab") as log:
-        sink = open_sink("tsv", Path(f"/dev/fd/{log.fileno()}"))
+        sink = open_sink("tsv", Path(f"/dev/fd/{log.fileno()}"), TOP_2)
         sink.write(RECORDS[1])
         sink.close(SETTINGS)
     assert (tmp_path / "log").read_bytes() == b"before\nb\\t\\n.jpg\t\t\t\t\tempty: no bytes\n"
@@ -254,7 +243,7 @@ def test_a_descriptor_by_name_is_added_to_not_emptied(tmp_path: Path) -> None:
 def test_a_block_device_is_never_an_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stat.S_ISBLK", lambda mode: True)
     with pytest.raises(OutputError, match="it is a block device"):
-        open_sink("tsv", Path("/dev/null"))
+        open_sink("tsv", Path("/dev/null"), TOP_2)
 
 
 def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,10 +251,24 @@ def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, mon
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    sink = open_sink("jsonl", tmp_path / "out")
+    sink = open_sink("jsonl", tmp_path / "out", TOP_2)
     sink.write(RECORDS[1])
     sink.close(SETTINGS)
     assert (tmp_path / "out").read_bytes().count(b"\n") == 1
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_that_is_in_use_is_closed_once(resume: bool, tmp_path: Path) -> None:
+    """A descriptor closed a second time is, by then, another file of the process."""
+    first = open_file(tmp_path / "out")
+    with pytest.raises(UsageError, match="another run") as refused:
+        open_file(tmp_path / "out", overwrite=not resume, resume=resume)
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
+    del refused  # and with the traceback all that `open_file` had in hand
+    gc.collect()
+    for other in others:
+        os.close(other)
+    first.close()
 
 
 def test_a_disk_that_is_full_only_when_closed_is_an_output_error() -> None:

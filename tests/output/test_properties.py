@@ -6,12 +6,18 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sink_examples import Vector, VectorCodec
 
-from vggcli.output.lines import COLUMNS, encode_csv, encode_jsonl, encode_tsv
-from vggcli.output.parquet import _record, _row
+from vggcli.output.codec import RowCodec
+from vggcli.output.lines import ENCODERS, encode_csv, encode_jsonl, encode_tsv, header
+from vggcli.output.parquet import convert, restore
+from vggcli.output.predictions import PredictionCodec
 from vggcli.output.readback import header_end, read_back
 from vggcli.records import Failure, Prediction, Record
 from vggcli.text import unescape, unguard_formula
@@ -27,6 +33,7 @@ texts = st.text(st.sampled_from(NASTY) | st.characters(), max_size=20).filter(
 paths = texts | st.binary(max_size=20).map(lambda name: name.decode("utf-8", "surrogateescape"))
 probabilities = st.floats(0, 1)
 TOP_K = 3
+CODEC = PredictionCodec(TOP_K)
 
 
 @st.composite
@@ -38,6 +45,19 @@ def records(draw: st.DrawFn) -> Record:
         Prediction(rank, draw(st.integers(0, 99999)), draw(texts), draw(probabilities)) for rank in range(1, TOP_K + 1)
     )
     return Record(path, predictions, truncated=draw(st.booleans()))
+
+
+@st.composite
+def vectors(draw: st.DrawFn) -> Vector:
+    path = draw(paths)
+    if draw(st.booleans()):
+        return Vector(path, failure=Failure(draw(st.sampled_from(["empty", "bomb"])), draw(texts)))
+    return Vector(path, tuple(draw(st.lists(st.floats(width=32, allow_infinity=False), min_size=1, max_size=5))))
+
+
+both_kinds = pytest.mark.parametrize(
+    ("codec", "some"), [(CODEC, records()), (VectorCodec(), vectors())], ids=["predictions", "vectors"]
+)
 
 
 def assert_plain(data: bytes, rows: int, separators: str) -> str:
@@ -60,10 +80,10 @@ def expected_rows(record: Record) -> list[list[object]]:
 @given(records())
 def test_tsv_gives_the_same_values_back(record: Record) -> None:
     rows = expected_rows(record)
-    text = assert_plain(encode_tsv(record), len(rows), "\t\n")
+    text = assert_plain(encode_tsv(CODEC, record), len(rows), "\t\n")
     for line, row in zip(text.split("\n")[:-1], rows, strict=True):
         cells = line.split("\t")
-        assert len(cells) == len(COLUMNS)
+        assert len(cells) == len(CODEC.columns)
         assert [unescape(cell) for cell in cells][: len(row)] == [str(cell) for cell in row]
         assert cells[5].startswith("truncated: ") or not record.truncated
 
@@ -72,9 +92,9 @@ def test_tsv_gives_the_same_values_back(record: Record) -> None:
 @given(records())
 def test_csv_gives_the_same_values_back_and_no_formula(record: Record) -> None:
     rows = expected_rows(record)
-    text = assert_plain(encode_csv(record), len(rows), "\n")
+    text = assert_plain(encode_csv(CODEC, record), len(rows), "\n")
     for cells, row in zip(csv.reader(io.StringIO(text, newline=""), strict=True), rows, strict=True):
-        assert len(cells) == len(COLUMNS)
+        assert len(cells) == len(CODEC.columns)
         assert not any(unescape(cell).strip().startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20")) for cell in cells)
         assert [unguard_formula(unescape(cell)) for cell in cells][: len(row)] == [str(cell) for cell in row]
 
@@ -82,7 +102,7 @@ def test_csv_gives_the_same_values_back_and_no_formula(record: Record) -> None:
 @relaxed
 @given(records())
 def test_jsonl_gives_the_same_values_back(record: Record) -> None:
-    text = assert_plain(encode_jsonl(record), 1, "\n")
+    text = assert_plain(encode_jsonl(CODEC, record), 1, "\n")
     fields = json.loads(text)
     assert list(fields) == (
         ["path", "status"]
@@ -100,28 +120,64 @@ def test_jsonl_gives_the_same_values_back(record: Record) -> None:
         assert fields["error"] == {"kind": record.failure.kind, "message": record.failure.message}
 
 
-@relaxed
-@given(records())
-def test_a_parquet_row_gives_the_same_journal_line_back(record: Record) -> None:
-    row = _row(encode_jsonl(record))
-    json.dumps(row, ensure_ascii=False).encode()  # no lone surrogates are left
-    assert encode_jsonl(_record(row)) == encode_jsonl(record)
+@both_kinds
+@pytest.mark.parametrize("format", ENCODERS)
+def test_every_kind_is_plain_lines_without_formulas(
+    format: str, codec: RowCodec[Any], some: st.SearchStrategy[Any]
+) -> None:
+    @relaxed
+    @given(some)
+    def check(record: Any) -> None:
+        data = ENCODERS[format](codec, record)
+        rows = 1 if format == "jsonl" else len(codec.rows(record))
+        text = assert_plain(data, rows, "\t\n")
+        if format == "csv":
+            for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
+                named = dict(zip(codec.columns, map(unescape, cells), strict=True))
+                assert not any(named[name].strip().startswith(tuple("=+-@")) for name in codec.text_columns)
+
+    check()
 
 
-@relaxed
-@given(st.lists(records(), max_size=5), st.integers(0, 60))
-def test_a_file_cut_anywhere_gives_its_whole_records_back(made: list[Record], torn: int) -> None:
-    for format, encode in (("tsv", encode_tsv), ("csv", encode_csv), ("jsonl", encode_jsonl)):
-        header = (",".join(COLUMNS) + "\n").encode() if format == "csv" else b""
-        blocks = [encode(record) for record in made]
-        data = header + b"".join(blocks)
-        data = data[: max(len(header), len(data) - torn)]
-        ends = [len(header) + sum(map(len, blocks[: number + 1])) for number in range(len(blocks))]
+@both_kinds
+def test_a_parquet_file_gives_the_same_journal_back(
+    codec: RowCodec[Any], some: st.SearchStrategy[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # hundreds of files need not wait for the disk
+
+    @relaxed
+    @given(st.lists(some, max_size=4))
+    def check(made: list[Any]) -> None:
+        lines = b"".join(encode_jsonl(codec, record) for record in made)
+        (tmp_path / "journal").write_bytes(lines)
+        convert(codec, tmp_path / "journal", tmp_path / "out.parquet")
+        restore(codec, tmp_path / "out.parquet", tmp_path / "restored")
+        assert (tmp_path / "restored").read_bytes() == lines
+
+    check()
+
+
+@both_kinds
+@pytest.mark.parametrize("format", ENCODERS)
+def test_a_file_cut_anywhere_gives_its_whole_records_back(
+    format: str, codec: RowCodec[Any], some: st.SearchStrategy[Any]
+) -> None:
+    @relaxed
+    @given(st.lists(some, max_size=5), st.integers(0, 60))
+    def check(made: list[Any], torn: int) -> None:
+        start = header(format, codec)
+        blocks = [ENCODERS[format](codec, record) for record in made]
+        data = start + b"".join(blocks)
+        data = data[: max(len(start), len(data) - torn)]
+        ends = [len(start) + sum(map(len, blocks[: number + 1])) for number in range(len(blocks))]
         whole = [
             (record.path, record.failure is not None, end)
             for record, end in zip(made, ends, strict=True)
             if end <= len(data)
         ]
         file = io.BytesIO(data)
-        assert header_end(file, format, "out") == len(header)
-        assert [(w.path, w.failed, w.end) for w in read_back(file, format, TOP_K, "out")] == whole
+        assert header_end(file, format, codec, "out") == len(start)
+        assert [(w.path, w.failed, w.end) for w in read_back(file, format, codec, "out")] == whole
+
+    check()

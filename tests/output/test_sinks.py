@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
 
 import pytest
-from sink_examples import BAD, CUT, GOOD, RECORDS, SETTINGS
+from sink_examples import BAD, CUT, GOOD, RECORDS, SETTINGS, TOP_2, VectorCodec
 
 from vggcli.errors import OutputError, UsageError
-from vggcli.output.sinks import FORMATS, choose_format, open_sink
+from vggcli.output.formats import FOR_PROGRAMS, FORMATS, choose_format
+from vggcli.output.predictions import PredictionCodec
+from vggcli.output.sinks import open_sink
 from vggcli.records import Prediction, Record
 
 NOTE = "truncated: the image data ends early, the prediction rests on its first part"
@@ -62,8 +65,10 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def write_all(format: str, output: Path | None, records: tuple[Record, ...] = RECORDS) -> None:
-    sink = open_sink(format, output)
+def write_all(
+    format: str, output: Path | None, records: tuple[Record, ...] = RECORDS, codec: PredictionCodec = TOP_2
+) -> None:
+    sink = open_sink(format, output, codec)
     for record in records:
         sink.write(record)
     sink.close(SETTINGS)
@@ -87,7 +92,7 @@ def test_output_of_no_records(format: str, text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", ["tsv", "csv", "jsonl", "table"])
 def test_a_record_is_on_the_disk_before_the_next_is_made(format: str, tmp_path: Path) -> None:
-    sink = open_sink(format, tmp_path / "out")
+    sink = open_sink(format, tmp_path / "out", TOP_2)
     sizes = []
     for record in RECORDS:
         sink.write(record)
@@ -100,7 +105,7 @@ def test_a_record_is_on_the_disk_before_the_next_is_made(format: str, tmp_path: 
 def test_a_probability_that_is_no_number_stays_valid_in_every_format(tmp_path: Path) -> None:
     record = Record("a.jpg", (Prediction(1, 0, "x", float("nan")),))
     for format in ("tsv", "csv", "jsonl"):
-        write_all(format, tmp_path / format, (record,))
+        write_all(format, tmp_path / format, (record,), PredictionCodec(1))
     assert (tmp_path / "tsv").read_text() == "a.jpg\t1\t0\tx\tnan\t\n"
     assert next(csv.DictReader(io.StringIO((tmp_path / "csv").read_text())))["probability"] == "nan"
     assert json.loads((tmp_path / "jsonl").read_text())["predictions"][0]["probability"] is None
@@ -108,8 +113,26 @@ def test_a_probability_that_is_no_number_stays_valid_in_every_format(tmp_path: P
 
 @pytest.mark.parametrize("format", ["tsv", "csv", "jsonl"])
 def test_a_record_of_nothing_is_a_mistake_of_the_program(format: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="neither"):
+    with pytest.raises(ValueError, match="0 predictions, not 2, and no failure"):
         write_all(format, tmp_path / "out", (Record("a.jpg"),))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("record", [dataclasses.replace(record, path=None) for record in (GOOD, BAD)])
+def test_a_record_without_a_path_is_not_written(format: str, record: Record, tmp_path: Path) -> None:
+    sink = open_sink(format, tmp_path / "out", TOP_2)
+    with pytest.raises(ValueError, match="without a path"):
+        sink.write(record)
+    sink.suspend()
+
+
+def test_a_kind_without_a_table_is_tsv_on_a_terminal_and_refuses_one(tmp_path: Path) -> None:
+    assert choose_format("auto", None, True, VectorCodec.formats) == "tsv"
+    with pytest.raises(UsageError, match=r"no such format table.*Known are auto, tsv, csv, jsonl, parquet"):
+        choose_format("table", None, True, VectorCodec.formats)
+    with pytest.raises(UsageError, match=r"cannot write a table: there is none of vectors\. Choose"):
+        open_sink("table", tmp_path / "out", VectorCodec())
+    assert ("table", *FOR_PROGRAMS) == FORMATS
 
 
 @pytest.mark.parametrize(
@@ -157,9 +180,9 @@ def test_an_existing_output_is_refused_and_left_alone_without_overwrite(format: 
     output = tmp_path / "out"
     output.write_text("precious")
     with pytest.raises(UsageError, match=r"exists.*--resume.*--overwrite"):
-        open_sink(format, output)
+        open_sink(format, output, TOP_2)
     assert output.read_text() == "precious"
-    sink = open_sink(format, output, overwrite=True)
+    sink = open_sink(format, output, TOP_2, overwrite=True)
     sink.write(GOOD)
     sink.close(SETTINGS)
     assert b"precious" not in output.read_bytes()
@@ -168,9 +191,9 @@ def test_an_existing_output_is_refused_and_left_alone_without_overwrite(format: 
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_output_in_a_missing_folder_or_that_is_one_is_found_at_open(format: str, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no such file or directory"):
-        open_sink(format, tmp_path / "missing" / "out")
+        open_sink(format, tmp_path / "missing" / "out", TOP_2)
     with pytest.raises(OutputError, match="is a directory"):
-        open_sink(format, tmp_path)
+        open_sink(format, tmp_path, TOP_2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,10 +206,10 @@ def test_a_link_to_a_file_is_written_through(format: str, tmp_path: Path) -> Non
 
 
 def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
-    first = open_sink("tsv", tmp_path / "out")
+    first = open_sink("tsv", tmp_path / "out", TOP_2)
     first.write(GOOD)
     with pytest.raises(UsageError, match="another run"):
-        open_sink("tsv", tmp_path / "out", overwrite=True)
+        open_sink("tsv", tmp_path / "out", TOP_2, overwrite=True)
     first.write(BAD)
     first.close()
     assert (tmp_path / "out").read_bytes().count(b"\n") == 3

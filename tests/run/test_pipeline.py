@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vggcli.errors import DeviceError, InputError, UsageError
+from vggcli.images.decode import Decoded
 from vggcli.images.discover import Input
 from vggcli.run import pipeline as module
 from vggcli.run.pipeline import Pipeline, Result
@@ -41,12 +42,12 @@ class FakeLoader:
         self._before = before
         self.loaded: list[str] = []
 
-    def load(self, item: Input) -> tuple[NDArray[np.uint8], bool]:
-        self._before(item.path)
-        self.loaded.append(item.path)
-        if "bad" in item.path:
-            raise InputError("damaged", item.path, "it is bad")
-        return pixels_of(label_in(item.path)), "cut" in item.path
+    def load(self, item: Input) -> Decoded:
+        self._before(item.name)
+        self.loaded.append(item.name)
+        if "bad" in item.name:
+            raise InputError("damaged", item.name, "it is bad")
+        return Decoded(pixels_of(label_in(item.name)), "cut" in item.name)
 
 
 def paths(count: int) -> list[str]:
@@ -77,8 +78,8 @@ def shown(result: Result) -> str:
     """A result in a word: its path and what became of it."""
     if result.error is not None:
         return f"{result.item.path}: {result.error.kind}"
-    assert result.logits is not None
-    return f"{result.item.path}: {labels_of(result.logits)}" + " cut" * result.truncated
+    assert result.outputs is not None
+    return f"{result.item.path}: {labels_of(result.outputs['fc8'])}" + " cut" * result.truncated
 
 
 def expected(name: str) -> str:
@@ -366,16 +367,35 @@ def test_standard_input_takes_the_time_that_its_writer_takes() -> None:
 def test_a_stopped_process_is_no_stuck_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    watch, job = module._Watch(60), module.Job(Input("a"))
-    assert not watch.is_stuck(job)
+    seen = module._RunningClock()
+    assert seen.seconds() == 0
     clock[0] = 3600.0  # Ctrl-Z, and an hour later fg
-    assert not watch.is_stuck(job)
+    assert seen.seconds() <= 2
     for _ in range(57):
         clock[0] += 1
-        assert not watch.is_stuck(job)
+        assert seen.seconds() < 60
     clock[0] += 1
-    assert watch.is_stuck(job)
-    assert not watch.is_stuck(module.Job(Input("b")))
+    assert seen.seconds() == 60
+
+
+def test_decoders_that_hang_together_are_given_up_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own clock: the last of four does not wait for the other three to be given up first."""
+    clock, hanging, release = [0.0], threading.Semaphore(0), threading.Event()
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+
+    def before(path: str) -> None:
+        hanging.release()
+        assert release.wait(PATIENCE)
+
+    running = start(paths(4), loader=FakeLoader(before), workers=4, decode_timeout=60)
+    for _ in range(4):
+        assert hanging.acquire(timeout=PATIENCE)
+    with running._changed:
+        for _ in range(31):
+            clock[0] += 2
+            running._give_up_stuck()
+    assert [shown(result) for result in running.results()] == [f"{name}: timeout" for name in paths(4)]
+    release.set()
 
 
 # Stopping

@@ -24,7 +24,7 @@ from vggcli.engines.openvino import OpenVINOEngine
 from vggcli.engines.torch import TorchEngine
 from vggcli.network import zoo
 from vggcli.run.ranking import best
-from vggcli.weights import key_mapping, model
+from vggcli.weights import description, key_mapping, model
 from vggcli.weights.model import Model, open_model
 
 ENGINES = {"torch": (TorchEngine, 1e-5), "openvino": (OpenVINOEngine, 1e-4)}  # and how far they may be from the network
@@ -33,13 +33,13 @@ State = dict[str, Tensor]
 
 
 def read(shapes: dict[str, tuple[int, ...]]) -> key_mapping.KeyMapping:
-    reading = key_mapping.read(shapes, KNOWN)
-    assert reading is not None
-    return reading
+    mapping = key_mapping.read(shapes, KNOWN)
+    assert mapping is not None
+    return mapping
 
 
-def variant_of(reading: key_mapping.KeyMapping) -> str | None:
-    row = zoo.of_architecture(reading.architecture)
+def variant_of(mapping: key_mapping.KeyMapping) -> str | None:
+    row = zoo.of_architecture(mapping.architecture)
     return row.name if row else None
 
 
@@ -116,12 +116,12 @@ def test_logits_are_the_networks_own(saved: Saved, engine: str) -> None:
 
 def test_variant_dialect_and_classes_are_found_without_help(saved: Saved) -> None:
     with closing(open_model(saved.path)) as opened:
-        reading = opened.reading
+        mapping = opened.mapping
 
-    assert (opened.variant, reading.dialect.name) == (saved.case.variant, saved.case.dialect)
-    assert reading.num_classes == saved.case.classes
+    assert (opened.variant, mapping.dialect.name) == (saved.case.variant, saved.case.dialect)
+    assert mapping.num_classes == saved.case.classes
     assert opened.labels == tuple(f"class {n}" for n in range(saved.case.classes))
-    assert reading.fits
+    assert mapping.fits
 
 
 def test_softmax_is_applied_once(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_data_parallel_of_the_convolutions_alone(tmp_path: Path) -> None:
     network.features = nn.DataParallel(network.features)  # type: ignore[assignment]
     path = save({"state_dict": network.state_dict()}, tmp_path / "w.pth", "legacy")
     with closing(open_model(path)) as opened:
-        assert "features.module.0.weight" in opened.reading.sources.values()
+        assert "features.module.0.weight" in opened.mapping.sources.values()
         assert_same(logits(opened, "torch", 64), expected, 1e-5)
 
 
@@ -244,18 +244,18 @@ def test_of_model_and_average_the_model_is_used_and_the_other_named(tmp_path: Pa
 def test_every_depth_in_every_layout(kind: type[nn.Module], name: str, batch_norm: bool) -> None:
     for classes in (2, 10, 1000):
         shapes = shapes_of(kind, STAGES[name], hidden=4096, classes=classes, batch_norm=batch_norm)
-        reading = read(shapes)
-        assert (variant_of(reading), reading.dialect.name) == (name + "_bn" * batch_norm, kind.__name__.lower())
-        assert (reading.num_classes, reading.architecture.hidden) == (classes, (4096, 4096))
-        assert reading.fits
+        mapping = read(shapes)
+        assert (variant_of(mapping), mapping.dialect.name) == (name + "_bn" * batch_norm, kind.__name__.lower())
+        assert (mapping.num_classes, mapping.architecture.hidden) == (classes, (4096, 4096))
+        assert mapping.fits
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_every_depth_of_the_staged_network(name: str) -> None:
     for classes, pool in ((10, 7), (10, 1), (1000, 7)):
-        reading = read(shapes_of(Staged, STAGES[name], classes=classes, pool=pool))
-        assert (variant_of(reading), reading.dialect.name, reading.fits) == (f"{name}_bn", "staged", True)
-        architecture = reading.architecture
+        mapping = read(shapes_of(Staged, STAGES[name], classes=classes, pool=pool))
+        assert (variant_of(mapping), mapping.dialect.name, mapping.fits) == (f"{name}_bn", "staged", True)
+        architecture = mapping.architecture
         assert (architecture.num_classes, architecture.native_size) == (classes, 32 * pool)
         assert (architecture.conv_bias, architecture.classifier_norm, architecture.dropout) == (False, True, None)
 
@@ -281,15 +281,15 @@ def test_the_order_of_the_keys_does_not_matter(tmp_path: Path) -> None:
 def test_the_tutorials_vgg_13_is_recognised_by_what_it_holds(tmp_path: Path) -> None:
     path = save(Staged(STAGES["vgg11"], NARROW, pool=1).state_dict(), tmp_path / "VGG_13.pth", "zip")
     stages = shapes_of(Staged, STAGES["vgg11"])
-    reading = read(stages)
-    notes = model.notes(reading, "vgg11_bn", _found(path))
+    mapping = read(stages)
+    notes = description.notes(mapping, "vgg11_bn", _found(path))
 
-    assert variant_of(reading) == "vgg11_bn"
+    assert variant_of(mapping) == "vgg11_bn"
     assert notes == (
         "the stages are those of VGG-11 (1, 1, 2, 2, 2); a widely copied tutorial calls this network VGG_13, "
         "whose stages are 2, 2, 2, 2, 2",
     )
-    assert model.notes(read(shapes_of(Staged, STAGES["vgg13"])), "vgg13_bn", _found(path)) == ()
+    assert description.notes(read(shapes_of(Staged, STAGES["vgg13"])), "vgg13_bn", _found(path)) == ()
 
 
 def _found(path: Path) -> Any:
@@ -314,20 +314,20 @@ def test_a_network_for_small_images_gets_small_images(kind: type[nn.Module], eng
 @pytest.mark.parametrize("name", STAGES)
 def test_convolutions_alone_are_recognised_as_such(kind: type[nn.Module], name: str) -> None:
     shapes = {k: s for k, s in shapes_of(kind, STAGES[name]).items() if k.startswith(("features", "conv"))}
-    reading = read(shapes)
+    mapping = read(shapes)
 
-    assert (variant_of(reading), reading.features_only, reading.fits) == (f"{name}_bn", True, False)
-    assert reading.num_classes is None
+    assert (variant_of(mapping), mapping.features_only, mapping.fits) == (f"{name}_bn", True, False)
+    assert mapping.num_classes is None
 
 
 def test_a_classifier_of_another_kind_is_not_called_a_missing_one() -> None:
     """The VGGs of many CIFAR repositories end in a single linear layer."""
     shapes = {k: s for k, s in shapes_of(Torchvision).items() if k.startswith("features")}
-    reading = read({**shapes, "classifier.weight": (10, 512), "classifier.bias": (10,)})
+    mapping = read({**shapes, "classifier.weight": (10, 512), "classifier.bias": (10,)})
 
-    assert not reading.features_only
-    assert reading.unexpected == ("classifier.weight", "classifier.bias")
-    assert reading.num_classes is None
+    assert not mapping.features_only
+    assert mapping.unexpected == ("classifier.weight", "classifier.bias")
+    assert mapping.num_classes is None
 
 
 @pytest.mark.parametrize(
@@ -362,10 +362,10 @@ def test_a_missing_tensor_is_named_and_nothing_else(dialect: str) -> None:
     for key in keys:
         shapes = shapes_of(make)
         del shapes[key]
-        reading = read(shapes)
-        assert (variant_of(reading), reading.dialect.name) == ("vgg11_bn", dialect)
-        assert (reading.missing, reading.unexpected, reading.misshapen) == ((key,), (), ())
-        assert not reading.fits
+        mapping = read(shapes)
+        assert (variant_of(mapping), mapping.dialect.name) == ("vgg11_bn", dialect)
+        assert (mapping.missing, mapping.unexpected, mapping.misshapen) == ((key,), (), ())
+        assert not mapping.fits
 
 
 def test_the_last_convolution_missing_is_no_other_network() -> None:
@@ -374,8 +374,8 @@ def test_the_last_convolution_missing_is_no_other_network() -> None:
             shapes = shapes_of(kind, sizes)
             last = [key for key, shape in shapes.items() if len(shape) == 4][-1]
             del shapes[last]
-            reading = read(shapes)
-            assert (variant_of(reading), reading.missing) == (f"{name}_bn", (last,))
+            mapping = read(shapes)
+            assert (variant_of(mapping), mapping.missing) == (f"{name}_bn", (last,))
 
 
 def test_a_missing_layer_is_named_whole() -> None:
@@ -387,11 +387,11 @@ def test_a_missing_layer_is_named_whole() -> None:
 
 def test_unexpected_tensors_are_named_under_the_files_names() -> None:
     shapes = {f"module.{key}": shape for key, shape in shapes_of(Torchvision).items()}
-    reading = read({"module.mean": (3, 1, 1), **shapes, "module.criterion.weight": (10,)})
+    mapping = read({"module.mean": (3, 1, 1), **shapes, "module.criterion.weight": (10,)})
 
-    assert reading.unexpected == ("module.mean", "module.criterion.weight")
-    assert variant_of(reading) == "vgg11_bn"
-    assert not reading.fits
+    assert mapping.unexpected == ("module.mean", "module.criterion.weight")
+    assert variant_of(mapping) == "vgg11_bn"
+    assert not mapping.fits
 
 
 def test_a_tensor_of_another_shape_is_named_with_both() -> None:
@@ -403,32 +403,32 @@ def test_a_tensor_of_another_shape_is_named_with_both() -> None:
 def test_two_networks_in_one_dict_are_not_mixed() -> None:
     shapes = shapes_of(Torchvision, widths=NARROW)
     both = shapes | {f"module.{key}": shape for key, shape in shapes.items()}
-    reading = read(both)
+    mapping = read(both)
 
-    assert set(reading.sources.values()) == set(shapes)
-    assert len(reading.unexpected) == len(shapes)
+    assert set(mapping.sources.values()) == set(shapes)
+    assert len(mapping.unexpected) == len(shapes)
 
 
 def test_a_network_of_more_stages_than_any_variant_is_read_too() -> None:
     for kind in (Torchvision, Sequential):
-        reading = read(shapes_of(kind, (1,) * 11, (2,) * 11))
-        assert reading.fits
-        assert reading.architecture.stages == ((2,),) * 11
+        mapping = read(shapes_of(kind, (1,) * 11, (2,) * 11))
+        assert mapping.fits
+        assert mapping.architecture.stages == ((2,),) * 11
 
 
 def test_another_network_of_the_same_kind_is_read_as_what_it_is() -> None:
-    reading = read(shapes_of(Torchvision, (1, 2, 1), (4, 6, 8)))
+    mapping = read(shapes_of(Torchvision, (1, 2, 1), (4, 6, 8)))
 
-    assert reading.fits
-    assert reading.architecture.stages == ((4,), (6, 6), (8,))
-    assert variant_of(reading) is None
+    assert mapping.fits
+    assert mapping.architecture.stages == ((4,), (6, 6), (8,))
+    assert variant_of(mapping) is None
 
 
 def test_a_file_without_biases_is_held_against_a_variant_as_one_without() -> None:
-    reading = key_mapping.read_as(shapes_of(Torchvision, bias=False), zoo.variant("vgg11_bn").architecture)
+    mapping = key_mapping.read_as(shapes_of(Torchvision, bias=False), zoo.variant("vgg11_bn").architecture)
 
-    assert reading is not None
-    assert reading.fits
+    assert mapping is not None
+    assert mapping.fits
 
 
 @pytest.mark.parametrize(
@@ -448,19 +448,19 @@ def test_a_file_without_biases_is_held_against_a_variant_as_one_without() -> Non
     ],
 )
 def test_odd_keys_and_shapes_are_differences_and_no_crash(changed: dict[str, tuple[int, ...]]) -> None:
-    reading = read(shapes_of(Torchvision) | changed)
+    mapping = read(shapes_of(Torchvision) | changed)
 
-    assert not reading.fits
-    assert model.differences(reading)
+    assert not mapping.fits
+    assert model.differences(mapping)
 
 
 def test_a_tensor_that_a_loss_left_beside_a_wrapped_network_is_named() -> None:
     shapes = {f"model.{key}": shape for key, shape in shapes_of(Torchvision).items()}
-    reading = read(shapes | {"criterion.weight": (10,)})
+    mapping = read(shapes | {"criterion.weight": (10,)})
 
-    assert reading.unexpected == ("criterion.weight",)
-    assert not reading.missing
-    assert variant_of(reading) == "vgg11_bn"
+    assert mapping.unexpected == ("criterion.weight",)
+    assert not mapping.missing
+    assert variant_of(mapping) == "vgg11_bn"
 
 
 def test_two_networks_side_by_side_are_none() -> None:
@@ -474,12 +474,12 @@ def test_two_networks_side_by_side_are_none() -> None:
 def test_the_state_of_the_features_alone_is_recognised(batch_norm: bool) -> None:
     with torch.device("meta"):
         features = Torchvision(batch_norm=batch_norm).features
-    reading = read(networks.shapes(features))
+    mapping = read(networks.shapes(features))
 
-    assert reading.features_only
-    assert not reading.unexpected
-    assert reading.sources["features.0.weight"] == "0.weight"
-    assert variant_of(reading) == ("vgg11_bn" if batch_norm else "vgg11")
+    assert mapping.features_only
+    assert not mapping.unexpected
+    assert mapping.sources["features.0.weight"] == "0.weight"
+    assert variant_of(mapping) == ("vgg11_bn" if batch_norm else "vgg11")
 
 
 def test_a_prefix_of_a_million_parts_is_taken_off_at_once() -> None:
@@ -504,12 +504,12 @@ def test_whatever_is_changed_the_differences_say_so(data: st.DataObject) -> None
         del shapes[key]
     for key in data.draw(st.sets(st.sampled_from(keys), max_size=3)):
         shapes[key] = tuple(data.draw(st.lists(st.integers(0, 9), max_size=5)))
-    reading = key_mapping.read(shapes, KNOWN)
-    if reading is None:
+    mapping = key_mapping.read(shapes, KNOWN)
+    if mapping is None:
         return
-    needed = reading.architecture.tensors()
-    optional = sum(key.endswith(key_mapping.OPTIONAL) and key not in reading.sources for key in needed)
-    assert len(reading.sources) + len(reading.missing) + optional == len(needed)
-    assert sorted([*reading.sources.values(), *reading.unexpected]) == sorted(shapes)
-    if reading.fits:
-        assert all(prod(shapes[name]) == prod(needed[key]) for key, name in reading.sources.items())
+    needed = mapping.architecture.tensors()
+    optional = sum(key.endswith(key_mapping.OPTIONAL) and key not in mapping.sources for key in needed)
+    assert len(mapping.sources) + len(mapping.missing) + optional == len(needed)
+    assert sorted([*mapping.sources.values(), *mapping.unexpected]) == sorted(shapes)
+    if mapping.fits:
+        assert all(prod(shapes[name]) == prod(needed[key]) for key, name in mapping.sources.items())

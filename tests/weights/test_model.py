@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from conftest import Vgg
 from networks import NARROW, STAGES, Staged, Timm, Torchvision, hollow, randomised, shapes_of
 from torch import nn
 
-from vggcli.errors import DownloadError, MismatchError, UsageError, WeightsError
+from vggcli.errors import CheckpointError, DownloadError, MismatchError, UsageError, WeightsError
 from vggcli.images.recipe import IMAGENET
 from vggcli.network import zoo
-from vggcli.weights.model import DEMO_FILE, locate, open_model
+from vggcli.weights.locate import DEMO_FILE, locate
+from vggcli.weights.model import open_model
 from vggcli.weights.store import FetchOptions, cache_folder
 
-OFFLINE = FetchOptions(offline=True, progress=False)
+OFFLINE = FetchOptions(offline=True)
 
 
 def hollow_file(path: Path, kind: type[nn.Module] = Torchvision, name: str = "vgg16", **options: object) -> Path:
@@ -69,7 +71,7 @@ def test_published_weights_come_from_the_cache(weights: str | None, arch: str | 
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
 
-    assert locate(weights, arch, FetchOptions(progress=False)) == path
+    assert locate(weights, arch, FetchOptions()) == path
 
 
 def test_neither_file_nor_name_is_explained() -> None:
@@ -119,6 +121,30 @@ def test_arrays_outlive_the_model(narrow_file: Path) -> None:
     opened.close()
 
     assert np.array_equal(array, before)
+
+
+def test_threads_read_one_model_at_once(narrow_file: Path) -> None:
+    with closing(open_model(narrow_file)) as opened:
+        keys = sorted(opened.mapping.sources)
+        expected = {key: opened.array(key).copy() for key in keys}
+
+    with closing(open_model(narrow_file)) as opened, ThreadPoolExecutor(8) as pool:
+
+        def differing(start: int) -> list[str]:
+            opened.check_numbers()
+            opened.forget_pages()  # as an engine with a copy of its own does, beside others that read in place
+            turned = keys[start:] + keys[:start]
+            return [key for key in turned if not np.array_equal(opened.array(key), expected[key])]
+
+        assert list(pool.map(differing, range(8))) == [[]] * 8
+
+
+def test_a_closed_model_gives_no_more_arrays(narrow_file: Path) -> None:
+    opened = open_model(narrow_file)
+    opened.close()
+    opened.close()
+    with pytest.raises(CheckpointError, match="was closed"):
+        opened.array("classifier.6.bias")
 
 
 def test_the_checkpoints_own_class_names_are_used(tmp_path: Path) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from httpserver import CERTIFICATE, FaultServer, reply
+from httpserver import FaultServer, reply
 
 from vggcli.errors import DownloadError, UsageError, WeightsError
 from vggcli.network import zoo
+from vggcli.weights.download.urls import on_mirror
 from vggcli.weights.store import (
     FetchOptions,
     cache_folder,
     cached,
     fetch,
     fingerprint,
-    on_mirror,
     sha256_prefix_of,
     verify,
 )
@@ -28,25 +27,6 @@ DATA = b"\x80\x02 weights" * 1000
 PREFIX = hashlib.sha256(DATA).hexdigest()[:8]
 NAME = f"vgg16-{PREFIX}.pth"
 OFFICIAL = f"https://download.pytorch.org/models/{NAME}"
-
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache of the test's own, no mirror, no proxy."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "VGG_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path
-
-
-@pytest.fixture
-def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a socket was opened")
-
-    monkeypatch.setattr(socket.socket, "__init__", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.fixture
@@ -99,8 +79,8 @@ def test_only_a_file_with_something_in_it_is_cached() -> None:
     assert cached("folder.pth") is None
 
 
-def test_a_link_into_another_folder_is_cached(home: Path) -> None:
-    elsewhere = home / "elsewhere.pth"
+def test_a_link_into_another_folder_is_cached(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.pth"
     elsewhere.write_bytes(DATA)
     link = cache_folder() / NAME
     link.parent.mkdir(parents=True)
@@ -241,20 +221,20 @@ def test_verify_refuses_the_wrong_file() -> None:
         verify(path, PREFIX)
 
 
-def test_verify_says_why_a_file_cannot_be_read(home: Path) -> None:
+def test_verify_says_why_a_file_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="No such file"):
-        verify(home / "missing.pth")
+        verify(tmp_path / "missing.pth")
 
 
 # Fingerprints
 
 
-def test_a_small_files_fingerprint_is_its_whole_hash(home: Path) -> None:
+def test_a_small_files_fingerprint_is_its_whole_hash(tmp_path: Path) -> None:
     assert fingerprint(in_cache()) == f"sha256:{hashlib.sha256(DATA).hexdigest()}"
 
 
 @pytest.mark.parametrize("place", [0, 1_000_000, 19_999_999])
-def test_another_training_has_another_fingerprint(home: Path, place: int) -> None:
+def test_another_training_has_another_fingerprint(tmp_path: Path, place: int) -> None:
     """A change as long as the gap between two samples is seen wherever it lies."""
     data = bytearray(20_000_000)
     first = fingerprint(in_cache(data))
@@ -269,6 +249,6 @@ def test_a_longer_file_has_another_fingerprint() -> None:
     assert fingerprint(in_cache(bytes(20_000_000))) != fingerprint(in_cache(bytes(20_000_001)))
 
 
-def test_a_missing_file_has_no_fingerprint(home: Path) -> None:
+def test_a_missing_file_has_no_fingerprint(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="No such file"):
-        fingerprint(home / "missing.pth")
+        fingerprint(tmp_path / "missing.pth")

@@ -17,8 +17,11 @@ import typer.core
 
 from vggcli import __version__
 from vggcli.cli import options
-from vggcli.cli.notes import note
+from vggcli.cli.console import Console, note
 from vggcli.errors import StoppedError, VggError, WeightsError
+from vggcli.images.limits import DEFAULT_MAX_PIXELS
+
+BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
 
 
 class Commands(typer.core.TyperGroup):
@@ -80,7 +83,7 @@ def predict(
     resize: options.Resize = options.ResizeName.squash,
     no_exif: options.NoExif = False,
     allow_truncated: options.AllowTruncated = False,
-    max_pixels: options.MaxPixels = 89_478_485,
+    max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
     fast_decode: options.FastDecode = False,
     arch: options.Arch = None,
     weights: options.Weights = None,
@@ -90,10 +93,11 @@ def predict(
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
+    threads: options.Threads = None,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
     top_k: options.TopK = 5,
-    format: options.Format = options.RecordFormat.auto,
+    format: options.Format = "auto",
     output: options.Output = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
@@ -110,46 +114,45 @@ def predict(
     Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights; 4 stopped early; 5 unusable
     device or engine; 130, 143 interrupted.
     """
+    from vggcli.commands.predict import Request
     from vggcli.commands.predict import predict as run
-    from vggcli.commands.session import Request
-    from vggcli.images.decode import Decoding
+    from vggcli.images.process import own_process
+    from vggcli.settings import Settings
 
-    decoding = Decoding(
+    settings = Settings(
+        weights=weights,
+        arch=arch,
+        labels=labels,
+        resize=resize.value,
         exif=not no_exif,
         allow_truncated=allow_truncated,
         max_pixels=max_pixels,
-        fast=fast_decode,
+        fast_decode=fast_decode,
+        device=device,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        batch_size=batch_size,
+        workers=workers,
+        offline=offline,
+        mirror=mirror,
     )
     request = Request(
         inputs=tuple(inputs or ()),
         recursive=recursive,
         files_from=files_from,
         null=null,
-        arch=arch,
-        weights=weights,
-        labels=labels,
+        settings=settings,
         top_k=top_k,
-        device=device,
-        engine=engine,
-        precision=precision,
-        resize=resize.value,
-        decoding=decoding,
-        batch_size=batch_size,
-        workers=workers,
-        format=format.value,
+        format=format,
         output=output,
         resume=resume,
         overwrite=overwrite,
         max_errors=0 if fail_fast else max_errors,
-        fetch=_fetch_options(offline, mirror),
     )
-    raise typer.Exit(run(request))
-
-
-def _fetch_options(offline: bool, mirror: str | None) -> Any:
-    from vggcli.weights.store import FetchOptions
-
-    return FetchOptions(offline=offline, mirror=mirror)
+    with Console() as console, own_process(max_pixels):
+        code = run(request, console)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -180,10 +183,11 @@ def inspect(
 
     Exit code 3 when the file does not fit --arch.
     """
-    from vggcli.analysis.inspection import inspect as look
     from vggcli.cli.tables import show
+    from vggcli.commands.inspect import inspect_file
 
-    listing, in_order = look(file, arch, verify=verify, stats=stats)
+    with Console() as console:
+        listing, in_order = inspect_file(file, arch, console, verify=verify, stats=stats)
     show(listing, format.value)
     raise typer.Exit(0 if in_order else WeightsError.exit_code)
 
@@ -208,9 +212,12 @@ def download(
       vgg download --mirror https://mirror.example/vgg vgg11
     """
     from vggcli.cli.tables import write
-    from vggcli.commands.catalogue import download as fetch
+    from vggcli.commands.download import download as fetch
+    from vggcli.weights.store import FetchOptions
 
-    for path in fetch(names or (), _fetch_options(offline, mirror)):
+    with Console() as console:
+        paths = fetch(names or (), FetchOptions(offline=offline, mirror=mirror, progress=console.transfer))
+    for path in paths:
         write(f"{path}\n")
 
 
@@ -218,9 +225,9 @@ def download(
 def list_(format: options.Listing = options.ListingFormat.auto) -> None:
     """List the variants: size, published accuracy, cached or not."""
     from vggcli.cli.tables import show
-    from vggcli.commands.catalogue import catalogue
+    from vggcli.commands.list import list_variants
 
-    show(catalogue(), format.value)
+    show(list_variants(), format.value)
 
 
 @app.command()
@@ -243,8 +250,8 @@ def summary(
       vgg summary vgg16
       vgg summary vgg11_bn --num-classes 10 --input-size 32
     """
-    from vggcli.analysis.layer_table import summarise
     from vggcli.cli.tables import show
+    from vggcli.commands.summary import summarise
 
     show(summarise(name, num_classes, input_size), format.value)
 
@@ -272,7 +279,7 @@ def main() -> None:
     except Exception:  # a bug: its traceback, and no code that means something else
         if sys.stderr is not None:
             traceback.print_exc()
-        code = StoppedError.exit_code
+        code = BUG
     if threading.active_count() > 1:
         # Stopped early: a thread may still be inside an engine, and tearing the interpreter down under it hangs or
         # aborts the process.  Results have been handed over already, so only messages are left to flush.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from vggcli.engines import EngineName, PrecisionName
+from vggcli.output import formats
 
 INPUT, MODEL, NUMBERS, OUTPUT = "Inputs", "Model", "Numbers and speed", "Output"
 
@@ -18,17 +19,6 @@ class ResizeName(str, Enum):
 
     squash = "squash"
     crop = "crop"
-
-
-class RecordFormat(str, Enum):
-    """--format of predict"""
-
-    auto = "auto"
-    table = "table"
-    tsv = "tsv"
-    csv = "csv"
-    jsonl = "jsonl"
-    parquet = "parquet"
 
 
 class ListingFormat(str, Enum):
@@ -54,7 +44,7 @@ Inputs = Annotated[
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Descend into subfolders.", rich_help_panel=INPUT)]
 FilesFrom = Annotated[
     str | None,
-    typer.Option("--files-from", metavar="FILE|-", help="Read paths from a file, one a line.", rich_help_panel=INPUT),
+    typer.Option("--files-from", metavar="FILE|-", help="Read paths from a file, one per line.", rich_help_panel=INPUT),
 ]
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --files-from end with a zero byte.", rich_help_panel=INPUT)
@@ -113,7 +103,7 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE",
-        help="Class names, one a line.  [default: the checkpoint's own, or ImageNet's for 1000 classes]",
+        help="Class names, one per line.  [default: the checkpoint's own, or ImageNet's for 1000 classes]",
         rich_help_panel=MODEL,
         show_default=False,
     ),
@@ -140,6 +130,17 @@ Precision = Annotated[
     PrecisionName,
     typer.Option("--precision", help="auto: the device's fast type; fp32: the reference.", rich_help_panel=NUMBERS),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="CPU cores that compute.  [default: all that this process may use]",
+        rich_help_panel=NUMBERS,
+        show_default=False,
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(
@@ -147,7 +148,7 @@ BatchSize = Annotated[
         "-b",
         metavar="N",
         min=1,
-        help="Images a batch.  [default: measured, 8 on a CPU, 128 on a GPU]",
+        help="Images per batch.  [default: measured, 8 on a CPU, 128 on a GPU]",
         rich_help_panel=NUMBERS,
         show_default=False,
     ),
@@ -178,7 +179,7 @@ TopK = Annotated[
     ),
 ]
 Format = Annotated[
-    RecordFormat,
+    Literal["auto", formats.Format],
     typer.Option(
         "--format",
         "-f",

@@ -1,38 +1,14 @@
-"""Lists of facts (tensors, layers, variants): a table for people, tab-separated lines or JSON for programs."""
+"""Listings as a table for people, tab-separated lines or JSON for programs."""
 
 from __future__ import annotations
 
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+from vggcli.commands.listing import Cell, Listing
 from vggcli.errors import OutputError
 from vggcli.text import escape, printable
-
-Cell = str | int | float
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a listing command found.
-
-    Attributes:
-        columns: headings of the table.
-        rows: one tuple of cells a line, in order.
-        plain: the same rows as tsv prints them, where they differ from the table's.
-        facts: name and value of what is true of the whole; above the table, on no tsv line.
-        totals: a last row of the table.
-        data: the JSON form.
-    """
-
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[Cell, ...]]
-    data: Mapping[str, object]
-    plain: Sequence[tuple[Cell, ...]] | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)
-    totals: tuple[Cell, ...] | None = None
 
 
 def show(listing: Listing, format: str) -> None:

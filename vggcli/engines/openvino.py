@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Measured on 2 and 4 cores: larger batches cost memory (13 MB of activations per image in fp32) and win nothing.
 BATCH_SIZE = 8
-INSTALL = "pip install 'vgg-cli[openvino]'"
+INSTALL = "pip install openvino"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 # How the CPU plugin, oneDNN in it, the C++ library and the system say that memory was refused.  The plugin also fails
 # "to allocate required number of vector registers", and has dozens of faults about memory descriptors.

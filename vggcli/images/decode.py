@@ -1,62 +1,38 @@
-"""From a path to the network's input: open, decode, orient, convert to RGB, resize.  The only user of Pillow for input.
+"""From an input to the network's pixels: decode, orient, convert to RGB, resize.  Pillow's side of reading images.
 
 The result equals torchvision's `Resize((224, 224))` (or `Resize(256), CenterCrop(224)`) on the same picture to the
 bit; the division by 255 and the normalisation belong to the engines, so images travel as bytes.
+
+Nothing here changes a setting of Pillow, of `warnings` or of the process: loaders with different limits work side by
+side and beside a host program's own use of Pillow.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import stat
-import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from PIL import EpsImagePlugin, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vggcli.errors import InputError
-from vggcli.images import modes, signatures
-from vggcli.images.discover import STDIN, Input
-from vggcli.images.locks import ReadWriteLock
+from vggcli.images import modes, signatures, truncated
+from vggcli.images.discover import Input
+from vggcli.images.formats import identify
+from vggcli.images.limits import DEFAULT_MAX_PIXELS
+from vggcli.images.open import from_system, open_bytes
 from vggcli.images.recipe import Recipe
+from vggcli.images.turns import Turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Kinds of failure, as they stand in the records.
-KINDS = {
-    "missing": "no such file",
-    "vanished": "found in a folder, gone when it was opened",
-    "permission": "not readable for this user",
-    "not-a-file": "a folder, FIFO, socket or device",
-    "empty": "no bytes",
-    "unsupported": "not an image, or of a format that is not decoded",
-    "truncated": "the image data ends early",
-    "damaged": "the image data is broken",
-    "bomb": "more pixels than --max-pixels",
-    "unreadable": "the system could not read the file",
-    "timeout": "decoding took too long",
-    "memory": "not enough memory for one image",
-    "model": "the network gave no number for it",
-}
-
-# Formats that Pillow has loaded from the start; the others are tried only when none of these fits, since loading them
-# takes time.
-COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
-# Never opened: EPS runs an external program, IPTC opens what it wraps as any format, EPS among them, and the others
-# only name a format that something else would have to decode.
-REFUSED_FORMATS = frozenset(("EPS", "IPTC", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"))
-
 # What decoders say of a file that ends before its picture does.
 _TRUNCATED = ("truncat", "unexpected end", "end of file", "not enough", "incomplete", "but only got", "eof")
 
-DEFAULT_MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB of 3-byte pixels
-MAX_BYTES_IN_MEMORY = 1 << 30
+MAX_PICTURE_SIDE = 1024  # of a picture that is kept beside its pixels: 3 MiB at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,117 +61,120 @@ class Decoding:
         return ", ".join(parts + ["truncated allowed"] * self.allow_truncated)
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What became of one image.
+
+    Attributes:
+        pixels: the network's input, (size, size, 3) uint8, RGB.
+        truncated: the image data ended early, and the missing part was filled up.
+        picture: on request the upright picture before it was resized, (H, W, 3) uint8, RGB, its longer side reduced to
+            `MAX_PICTURE_SIDE`; else None.
+    """
+
+    pixels: NDArray[np.uint8]
+    truncated: bool = False
+    picture: NDArray[np.uint8] | None = None
+
+
 class ImageLoader:
-    """Decodes images; safe to call from many threads."""
+    """Decodes images; safe to call from many threads, beside any number of other loaders.
 
-    def __init__(self, decoding: Decoding) -> None:
+    Args:
+        decoding: how images are read.
+        keep_picture: hand out the picture beside the pixels, see `Decoded`.
+    """
+
+    def __init__(self, decoding: Decoding, *, keep_picture: bool = False) -> None:
         self.decoding = decoding
-        # Pillow refuses above twice this figure and warns above it; the warning says nothing that we need.
-        Image.MAX_IMAGE_PIXELS = max(1, (decoding.max_pixels + 1) // 2)
-        warnings.filterwarnings("ignore", module=r"PIL\..*")
-        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+        self.keep_picture = keep_picture
 
-    def load(self, item: Input) -> tuple[NDArray[np.uint8], bool]:
-        """The network's input (size, size, 3), uint8, RGB, and whether the image data ended early.
+    def describe(self) -> str:
+        """How images are read, in words for the provenance, e.g. "squash 224"."""
+        return self.decoding.describe()
+
+    def load(self, item: Input) -> Decoded:
+        """The network's input.
+
+        A picture that Pillow opened is read as its file would be, but always whole and at full scale; its pixels are
+        loaded where they are not yet, and else it is left as it is.  An array is not turned.
 
         Raises:
-            InputError: with one of `KINDS`; nothing else, whatever the file holds.
+            InputError: with one of `failures.KINDS`; nothing else, whatever the image holds.
         """
+        content = item.content
         try:
-            with self._open(item) as stream:
-                return self._decode(stream, item.path)
-        except InputError:
-            raise
+            if content is None or isinstance(content, bytes):
+                with open_bytes(item) as stream, self._failures(item, stream):
+                    return self._from_stream(stream)
+            with self._failures(item):
+                if not all(content.size if isinstance(content, Image.Image) else content.shape):
+                    raise InputError("empty", item.name, "it has no pixels")
+                return self._from_picture(content) if isinstance(content, Image.Image) else self._from_array(content)
         except MemoryError as error:
-            raise InputError("memory", item.path, "there is not enough memory to decode it") from error
-        except OSError as error:
-            raise _from_os(error, item) from error
+            raise InputError("memory", item.name, "there is not enough memory to decode it") from error
 
-    @contextmanager
-    def _open(self, item: Input) -> Iterator[IO[bytes]]:
-        if item.is_stdin:
-            data = sys.stdin.buffer.read(MAX_BYTES_IN_MEMORY)
-            if not data:
-                raise InputError("empty", STDIN, "standard input holds no bytes")
-            yield io.BytesIO(data)
-            return
-        if "\0" in item.path:
-            raise InputError("missing", item.path, "no file name holds a zero byte")
-        _refuse_special(os.stat(item.path), item.path)  # opening some devices sets them going
-        # O_NONBLOCK: opening a FIFO without a writer would wait for ever, if one took the file's place since.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(item.path, flags)
-        with open(descriptor, "rb") as stream:
-            status = os.fstat(descriptor)
-            _refuse_special(status, item.path)
-            if status.st_size == 0:
-                raise InputError("empty", item.path, "the file is empty")
-            if self.decoding.allow_truncated and status.st_size <= MAX_BYTES_IN_MEMORY:
-                # Read before the gate: a disk that hangs behind it would shut everybody else out.
-                yield io.BytesIO(stream.read())
-            else:
-                yield stream
-
-    def _decode(self, stream: IO[bytes], path: str) -> tuple[NDArray[np.uint8], bool]:
-        try:
-            with _PILLOW_LOCK.shared():
-                return self._pixels(stream, path), False
-        except InputError as error:
-            if error.kind != "truncated" or not self.decoding.allow_truncated:
-                raise
-        stream.seek(0)
-        # The switch is global in Pillow: nobody else may decode while it is on.
-        with _PILLOW_LOCK.alone():
-            ImageFile.LOAD_TRUNCATED_IMAGES = True
-            try:
-                return self._pixels(stream, path), True
-            finally:
-                ImageFile.LOAD_TRUNCATED_IMAGES = False
-
-    def _pixels(self, stream: IO[bytes], path: str) -> NDArray[np.uint8]:
-        picture: Any = stream
-        for step in self.steps():
-            try:
-                picture = step(picture)
-            except (InputError, MemoryError):
-                raise
-            except Image.DecompressionBombError as error:
-                what = "enlarging it takes" if isinstance(error, _TooThinError) else "it has"
-                raise InputError("bomb", path, f"{what} more than {self.decoding.max_pixels} pixels") from error
-            except Exception as error:
-                # The border to every decoder: whatever one throws at a broken file is this file's failure alone.
-                raise self._from_decoder(error, stream, path) from error
-        return np.asarray(picture)
-
-    def steps(self) -> tuple[Callable[[Any], Any], ...]:
-        """From the open file to the pixels, one function after the other; what they raise fails this file."""
-        return self._header, self._body, modes.to_rgb, self._fit
-
-    def _header(self, stream: IO[bytes]) -> Image.Image:
-        try:
-            picture = Image.open(stream, formats=COMMON_FORMATS)
-        except UnidentifiedImageError:
-            _load_all_formats()
-            stream.seek(0)
-            picture = Image.open(stream, formats=[name for name in Image.ID if name not in REFUSED_FORMATS])
-        if picture.width * picture.height > self.decoding.max_pixels:
-            raise Image.DecompressionBombError
-        return picture
-
-    def _body(self, picture: Image.Image) -> Image.Image:
+    def _from_stream(self, stream: IO[bytes]) -> Decoded:
+        picture = self._header(stream)
+        decoded = self.elsewhere(picture)
+        if decoded is not None:
+            return decoded
         if self.decoding.fast:
             recipe = self.decoding.recipe
             side = 2 * (recipe.resize_to if recipe.resize == "crop" else recipe.size)
             picture.draft(None, (side, side))
-        picture.load()
-        if self.decoding.exif:
-            try:
-                return ImageOps.exif_transpose(picture)
-            except MemoryError:
-                raise
-            except Exception:
-                return picture  # unreadable metadata is no reason to refuse a readable picture
+        ended = truncated.load(picture, self.decoding.allow_truncated, lambda error: _is_cut(error, stream))
+        self._check(picture.size)  # an icon has the size of what lies inside
+        return self._finished(self._upright(picture), ended)
+
+    def _from_picture(self, picture: Image.Image) -> Decoded:
+        self._check(picture.size)
+        with _TURNS.at(picture):  # a picture that Pillow has opened reads its file when it is first looked at
+            picture.load()
+            upright = self._upright(picture)
+        self._check(picture.size)
+        return self._finished(upright)
+
+    def _from_array(self, array: NDArray[np.uint8]) -> Decoded:
+        self._check((array.shape[1], array.shape[0]))
+        return self._finished(Image.fromarray(np.ascontiguousarray(array)))
+
+    def _finished(self, picture: Image.Image, ended: bool = False) -> Decoded:
+        rgb = modes.to_rgb(picture)
+        return Decoded(np.asarray(self._fit(rgb)), ended, self.kept(rgb))
+
+    def elsewhere(self, picture: ImageFile.ImageFile) -> Decoded | None:
+        """A file's image when something else than Pillow has decoded it; the picture is unread, and must stay so."""
+        return None
+
+    def kept(self, rgb: Image.Image) -> NDArray[np.uint8] | None:
+        """The upright picture as `Decoded` hands it out."""
+        if not self.keep_picture:
+            return None
+        shrinking = MAX_PICTURE_SIDE / max(rgb.size)
+        if shrinking < 1:
+            size = max(1, round(rgb.width * shrinking)), max(1, round(rgb.height * shrinking))
+            rgb = rgb.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return np.asarray(rgb)
+
+    def _header(self, stream: IO[bytes]) -> ImageFile.ImageFile:
+        picture = identify(stream)
+        self._check(picture.size)
         return picture
+
+    def _check(self, size: tuple[int, int]) -> None:
+        if size[0] * size[1] > self.decoding.max_pixels:
+            raise _TooManyPixelsError("it has")
+
+    def _upright(self, picture: Image.Image) -> Image.Image:
+        if not self.decoding.exif:
+            return picture
+        try:
+            return ImageOps.exif_transpose(picture)
+        except MemoryError:
+            raise
+        except Exception:
+            return picture  # unreadable metadata is no reason to refuse a readable picture
 
     def _fit(self, picture: Image.Image) -> Image.Image:
         resized = self.resized(*picture.size)
@@ -214,53 +193,58 @@ class ImageLoader:
         shorter = min(width, height)
         width, height = int(recipe.resize_to * width / shorter), int(recipe.resize_to * height / shorter)
         if width * height > self.decoding.max_pixels:
-            raise _TooThinError
+            raise _TooManyPixelsError("enlarging it takes")
         return width, height
 
-    def _from_decoder(self, error: Exception, stream: IO[bytes], path: str) -> InputError:
+    @contextmanager
+    def _failures(self, item: Input, stream: IO[bytes] | None = None) -> Iterator[None]:
+        """The border to every decoder: whatever one throws at a broken image is this image's failure alone."""
+        limit = self.decoding.max_pixels
+        try:
+            yield
+        except (InputError, MemoryError):
+            raise
+        except _TooManyPixelsError as error:
+            raise InputError("bomb", item.name, f"{error} more than {limit} pixels") from error
+        except Image.DecompressionBombError as error:  # for a picture inside, by the limit of the process
+            pillows = 2 * (Image.MAX_IMAGE_PIXELS or limit)
+            whose = f"{limit} pixels" if pillows >= limit else f"the {pillows} pixels that Pillow allows here"
+            raise InputError("bomb", item.name, f"it has more than {whose}") from error
+        except Exception as error:
+            raise self._from_decoder(error, item, stream) from error
+
+    def _from_decoder(self, error: Exception, item: Input, stream: IO[bytes] | None) -> InputError:
         if isinstance(error, OSError) and error.errno:
-            raise error  # the disk, not the decoder
-        text = str(error).strip() or type(error).__name__
-        if any(words in text.lower() for words in _TRUNCATED) or signatures.ends_early(stream):
-            allowed = self.decoding.allow_truncated
-            hint = "too early to read any of it" if allowed else "early (--allow-truncated reads what there is)"
-            return InputError("truncated", path, f"the image data ends {hint}")
-        if isinstance(error, UnidentifiedImageError):
+            return from_system(error, item)  # the disk, not the decoder
+        if _is_cut(error, stream):
+            hint = "too early to read any of it" if self.decoding.allow_truncated else _HINT
+            return InputError("truncated", item.name, f"the image data ends {'early' if stream is None else hint}")
+        if isinstance(error, UnidentifiedImageError) and stream is not None:
             stream.seek(0)
-            return InputError("unsupported", path, signatures.describe(stream.read(512)))
-        return InputError("damaged", path, f"its data cannot be decoded ({text})")
+            return InputError("unsupported", item.name, signatures.describe(stream.read(512)))
+        return InputError("damaged", item.name, f"its data cannot be decoded ({_text(error)})")
 
 
-def _load_all_formats() -> None:
-    Image.init()
-    # A second wall behind `REFUSED_FORMATS`: whatever wraps an EPS, no Ghostscript is called for it.
-    EpsImagePlugin.gs_binary = False
+class _TooManyPixelsError(Exception):
+    """More pixels than this loader takes; says what has them."""
 
 
-class _TooThinError(Image.DecompressionBombError):
-    """A strip so thin that enlarging its shorter side would fill the memory."""
+_HINT = "early (--allow-truncated reads what there is)"
+_TURNS = Turns()  # for all loaders: two may be given the same picture
 
 
-_PILLOW_LOCK = ReadWriteLock()  # one for all loaders: what it guards is Pillow's and global
+def _text(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
 
 
-def _from_os(error: OSError, item: Input) -> InputError:
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        if os.path.islink(item.path):
-            return InputError("missing", item.path, "it is a link to a file that does not exist")
-        if item.given:
-            return InputError("missing", item.path, "there is no such file")
-        return InputError("vanished", item.path, "it was there when the folder was listed and is gone")
-    if isinstance(error, PermissionError):
-        return InputError("permission", item.path, "this user may not read it")
-    why = os.strerror(error.errno).lower() if error.errno else str(error)
-    return InputError("unreadable", item.path, f"the system says: {why}")
-
-
-def _refuse_special(status: os.stat_result, path: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        if stat.S_ISDIR(status.st_mode) and not os.access(path, os.R_OK | os.X_OK):
-            raise InputError("permission", path, "it is a folder that this user may not read")
-        types = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-        what = types.get(stat.S_IFMT(status.st_mode), "a device")
-        raise InputError("not-a-file", path, f"it is {what}, not an image file")
+def _is_cut(error: Exception, stream: IO[bytes] | None) -> bool:
+    """Whether a decoder's error comes from data that ends early, by its words or by the end of the file."""
+    if any(words in _text(error).lower() for words in _TRUNCATED):
+        return True
+    if stream is None:
+        return False
+    position = stream.tell()
+    try:
+        return signatures.ends_early(stream)
+    finally:
+        stream.seek(position)

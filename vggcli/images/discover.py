@@ -11,9 +11,13 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from vggcli.errors import UsageError
+from vggcli.images import signatures
+
+if TYPE_CHECKING:
+    from vggcli.images.inputs import Content
 
 STDIN = "-"
 
@@ -24,32 +28,31 @@ IMAGE_ENDINGS = frozenset(
     ".xbm .xpm .ras .blp .fits .fit .heic .heif .jxl".split()
 )
 
-# First bytes of the formats that people rename: enough to find a photo under a foreign name.
-IMAGE_MAGIC = (
-    b"\xff\xd8\xff",
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF8",
-    b"II*\0",
-    b"MM\0*",
-    b"\0\0\0\x0cjP  ",
-    b"qoif",
-    b"8BPS",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Input:
     """One image to be.
 
     Attributes:
-        path: as given, or folder as given joined with the names found.
+        path: as given, or folder as given joined with the names found; None when only `content` was given.
         given: True when the user named it; False when it was found in a folder.
         is_stdin: the image comes on standard input; a file may be called "-" too, in a list of paths.
+        content: the image itself, see `vggcli.images.inputs.as_input`; None when it lies under `path`.
     """
 
-    path: str
+    path: str | None
     given: bool = True
     is_stdin: bool = False
+    content: Content | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its path, else "<bytes>", "<array>" or "<image>"."""
+        if self.path is not None:
+            return self.path
+        if isinstance(self.content, bytes):
+            return "<bytes>"
+        return "<array>" if hasattr(self.content, "dtype") else "<image>"
 
 
 @dataclass(slots=True)
@@ -132,10 +135,10 @@ def _discover(
         if path == STDIN:
             yield Input(path, is_stdin=True)
         else:
-            yield from _expand(path, recursive, skipped)
+            yield from expand_path(path, recursive, skipped)
     if stream is not None:
         for path in _listed(stream, where, null):
-            yield from _expand(path, recursive, skipped)
+            yield from expand_path(path, recursive, skipped)
 
 
 def open_list(path: str) -> BinaryIO:
@@ -181,7 +184,8 @@ def read_list(stream: BinaryIO, null: bool) -> Iterator[str]:
         yield os.fsdecode(rest)
 
 
-def _expand(path: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
+def expand_path(path: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
+    """A path as it is, or the images in the folder that it names."""
     if "\0" in path or not os.path.isdir(path):
         yield Input(path)
         return
@@ -253,9 +257,9 @@ def is_image_like(path: str) -> bool:
     except OSError:
         return False
     try:
-        head = os.read(descriptor, 16)
+        head = os.read(descriptor, signatures.HEAD_BYTES)
     except OSError:
         return False
     finally:
         os.close(descriptor)
-    return head.startswith(IMAGE_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    return signatures.is_image(head)

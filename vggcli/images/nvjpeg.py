@@ -7,19 +7,18 @@ files) goes the exact way on the host.
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
-from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
-from vggcli.cli.notes import note
 from vggcli.images import signatures
-from vggcli.images.decode import Decoding, ImageLoader
+from vggcli.images.decode import Decoded, Decoding, ImageLoader
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -46,38 +45,35 @@ class DeviceImageLoader(ImageLoader):
     Args:
         decoding: how images are read.
         device: e.g. "cuda:0".
+        keep_picture: see `ImageLoader`.
     """
 
-    def __init__(self, decoding: Decoding, device: str) -> None:
-        super().__init__(decoding)
+    def __init__(self, decoding: Decoding, device: str, *, keep_picture: bool = False) -> None:
+        super().__init__(decoding, keep_picture=keep_picture)
         self._device = device
         self._usable = True
         self._telling = threading.Lock()
 
-    def steps(self) -> tuple[Callable[[Any], Any], ...]:
-        """See `ImageLoader.steps`: one more step, which takes JPEGs off the rest."""
-        header, *rest = super().steps()
+    def describe(self) -> str:
+        """See `ImageLoader.describe`: the device's decoder gives other pixels, so a resumed run must use it too."""
+        return super().describe() + ", decoded on the device"
 
-        def unless_done(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            return lambda picture: picture if isinstance(picture, np.ndarray) else step(picture)
-
-        return header, self._on_device, *(unless_done(step) for step in rest)
-
-    def _on_device(self, picture: Image.Image) -> Image.Image | NDArray[np.uint8]:
-        """The finished pixels, or the unread picture where the host must do it."""
+    def elsewhere(self, picture: ImageFile.ImageFile) -> Decoded | None:
+        """The image from the device; None where the host must do it."""
         if not self._usable or picture.format != "JPEG" or picture.mode not in ("RGB", "L"):
-            return picture
+            return None
         size = self.resized(*self._oriented_size(picture))
-        stream: IO[bytes] = getattr(picture, "fp")  # noqa: B009  Pillow does not declare it
+        stream = picture.fp
+        assert stream is not None
         position = stream.tell()
         stream.seek(0)
         data = stream.read()
         is_cut = signatures.ends_early(stream)
         stream.seek(position)
         if is_cut:
-            return picture  # the device may fill up what is missing and say nothing
+            return None  # the device may fill up what is missing and say nothing
         try:
-            return self._pixels_of(self._decoded(data), self._orientation(picture), size)
+            return self._fitted(self._decoded(data), self._orientation(picture), size)
         except ImportError as error:
             self._give_up(f"torchvision cannot be imported ({error})")
         except (RuntimeError, AssertionError) as error:
@@ -85,7 +81,7 @@ class DeviceImageLoader(ImageLoader):
             why = _SOURCE.sub("", str(error).strip().partition("\n")[0])
             if any(words in why.lower() for words in _OF_THE_DEVICE):
                 self._give_up(why)
-        return picture
+        return None
 
     def _decoded(self, data: bytes) -> torch.Tensor:
         """(3, H, W) uint8 on the device."""
@@ -96,7 +92,7 @@ class DeviceImageLoader(ImageLoader):
         image: torch.Tensor = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=self._device)
         return image
 
-    def _pixels_of(self, image: torch.Tensor, orientation: int, resized: tuple[int, int]) -> NDArray[np.uint8]:
+    def _fitted(self, image: torch.Tensor, orientation: int, resized: tuple[int, int]) -> Decoded:
         import torch
         from torch.nn import functional
 
@@ -109,8 +105,8 @@ class DeviceImageLoader(ImageLoader):
         size = self.decoding.recipe.size
         left, top = round((width - size) / 2), round((height - size) / 2)
         pixels = pixels[0, :, top : top + size, left : left + size].round().clamp(0, 255).to(torch.uint8)
-        array: NDArray[np.uint8] = pixels.permute(1, 2, 0).contiguous().cpu().numpy()
-        return array
+        picture = self.kept(Image.fromarray(_on_host(image))) if self.keep_picture else None
+        return Decoded(_on_host(pixels), picture=picture)
 
     def _orientation(self, picture: Image.Image) -> int:
         if not self.decoding.exif:
@@ -129,4 +125,10 @@ class DeviceImageLoader(ImageLoader):
         with self._telling:
             if self._usable:
                 self._usable = False
-                note(f"JPEGs are decoded on the host: {why}")
+                logging.getLogger("vggcli").warning("JPEGs are decoded on the host: %s", why)
+
+
+def _on_host(image: torch.Tensor) -> NDArray[np.uint8]:
+    """(3, H, W) on the device to (H, W, 3) in memory."""
+    array: NDArray[np.uint8] = image.permute(1, 2, 0).contiguous().cpu().numpy()
+    return array

@@ -1,9 +1,26 @@
-"""What the bytes of a file that no decoder reads tell about it: what it is instead, and whether its end is missing."""
+"""What bytes tell without a decoder: whether they begin an image, what else they are, whether their end is missing."""
 
 from __future__ import annotations
 
 import os
 from typing import IO
+
+HEAD_BYTES = 16  # enough for `is_image`
+
+_JP2 = b"\0\0\0\x0cjP  "
+_TIFF = (b"II*\0", b"MM\0*")
+
+# How images begin, and what stands at the end of whole ones where the format has such a mark.  BMP is missing: its two
+# letters begin texts as well.
+_IMAGES: tuple[tuple[bytes, bytes], ...] = (
+    (b"\xff\xd8\xff", b"\xff\xd9"),
+    (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
+    (b"GIF8", b"\0;"),
+    (b"qoif", b"\0\0\0\0\0\0\0\1"),
+    (b"\xff\x4f\xff\x51", b"\xff\xd9"),  # a bare JPEG 2000 codestream
+    (b"8BPS", b""),
+    *((beginning, b"") for beginning in (_JP2, *_TIFF)),
+)
 
 _FOREIGN = (
     (b"<!doctype html", "it is an HTML page"),
@@ -19,15 +36,14 @@ _FOREIGN = (
 _HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 
-# How whole files of these formats end, by how they begin.
-_ENDINGS = (
-    (b"\xff\xd8\xff", b"\xff\xd9"),
-    (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
-    (b"GIF8", b"\0;"),
-    (b"qoif", b"\0\0\0\0\0\0\0\1"),
-    (b"\xff\x4f\xff\x51", b"\xff\xd9"),  # a bare JPEG 2000 codestream
-)
-_JP2 = b"\0\0\0\x0cjP  "
+
+def is_image(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is an image: enough to find a photo under a foreign name."""
+    return head.startswith(tuple(beginning for beginning, _ in _IMAGES)) or _is_webp(head)
+
+
+def _is_webp(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
 def describe(head: bytes) -> str:
@@ -52,14 +68,14 @@ def ends_early(stream: IO[bytes]) -> bool:
     """Whether a file that could not be decoded lacks its end, as far as its format lets one know."""
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    head = stream.read(16)
-    for beginning, ending in _ENDINGS:
-        if head.startswith(beginning):
+    head = stream.read(HEAD_BYTES)
+    for beginning, ending in _IMAGES:
+        if ending and head.startswith(beginning):
             stream.seek(max(0, size - 64))
             return ending not in stream.read()
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+    if _is_webp(head):
         return size < 8 + int.from_bytes(head[4:8], "little")
-    if head[:4] in (b"II*\0", b"MM\0*"):
+    if head.startswith(_TIFF):
         return size <= int.from_bytes(head[4:8], "little" if head[:1] == b"I" else "big")  # where its directory begins
     if head.startswith(_JP2) or (head[4:8] == b"ftyp" and head[8:12] in _AVIF_BRANDS):
         return _last_box_is_cut(stream, size)

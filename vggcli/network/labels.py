@@ -24,6 +24,11 @@ def imagenet() -> tuple[str, ...]:
     raise UsageError("cannot find", "imagenet_classes.txt", "the installation is incomplete", "Install vgg-cli again")
 
 
+def imagenet_wordnet_ids() -> tuple[str, ...]:
+    """The WordNet ids (synsets of WordNet 3.0, e.g. "n01440764") of the same classes, in index order."""
+    return tuple(Path(__file__).with_name("wordnet_ids.txt").read_text("ascii").split())
+
+
 def read(path: str) -> tuple[str, ...]:
     """Names from a text file, one a line (UTF-8; a byte-order mark, CRLF and a last empty line are no names).
 

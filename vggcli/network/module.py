@@ -6,8 +6,10 @@ seed, the same initial weights to the bit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,6 +28,7 @@ from vggcli.network.layers import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -71,6 +74,22 @@ class VGG(nn.Module):
         x = torch.flatten(x, 1)  # (N, 25088)
         logits: Tensor = self.classifier(x)  # (N, num_classes)
         return logits
+
+
+def with_weights(architecture: Architecture, arrays: Mapping[str, NDArray[np.float32]]) -> VGG:
+    """The network in eval mode with copies of these weights.
+
+    Args:
+        arrays: key of the state_dict to array; `num_batches_tracked` may be absent.
+    """
+    with torch.device("meta"):
+        network = VGG(architecture, initialise=False)
+    state = {}
+    for key, blank in network.state_dict().items():
+        values = arrays[key] if key in arrays else np.zeros(tuple(blank.shape), np.float32)
+        state[key] = torch.tensor(values, dtype=blank.dtype)
+    network.load_state_dict(state, assign=True)
+    return network.eval()
 
 
 def module_of(layer: Layer) -> nn.Module:

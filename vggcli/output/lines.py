@@ -2,10 +2,6 @@
 
 A record is encoded whole and written at once.  No line holds a raw control character, a line or paragraph separator,
 a bidirectional override or a byte that is not UTF-8, so every tool counts the same lines (see `vggcli.text`).
-
-Probabilities carry six decimals: float32 softmax holds about seven digits, and fewer would hide the differences
-between engines and precisions that people compare these files for.  A probability that is not a number (a network
-with NaN weights) is `nan` in tsv and csv and `null` in jsonl, which has no other word for it.
 """
 
 from __future__ import annotations
@@ -13,102 +9,94 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic
 
+from vggcli.output.codec import R, RowCodec
+from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import Stream
-from vggcli.records import Record, Settings
 from vggcli.text import escape, guard_formula
-
-COLUMNS = ("path", "rank", "index", "label", "probability", "error")
-DECIMALS = 6
-TRUNCATED = "truncated: the image data ends early, the prediction rests on its first part"
 
 _JSON_UNSAFE = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def _rows(record: Record) -> list[tuple[str, ...]]:
-    """The cells of a record, unescaped: one row a prediction, or the one row of a failure."""
-    if record.failure is not None:
-        return [(record.path, "", "", "", "", f"{record.failure.kind}: {record.failure.message}")]
-    if not record.predictions:
-        raise ValueError(f"record of {record.path!r} has neither predictions nor a failure")
-    error = TRUNCATED if record.truncated else ""
-    return [
-        (record.path, str(p.rank), str(p.index), p.label, f"{p.probability:.{DECIMALS}f}", error)
-        for p in record.predictions
-    ]
+def encode_tsv(codec: RowCodec[R], record: R) -> bytes:
+    """The record as tab-separated rows, cells escaped by `vggcli.text.escape`."""
+    return "".join("\t".join(map(escape, row)) + "\n" for row in codec.rows(record)).encode()
 
 
-def encode_tsv(record: Record) -> bytes:
-    """The record as tab-separated rows, columns as in `COLUMNS`, cells escaped by `vggcli.text.escape`."""
-    return "".join("\t".join(map(escape, row)) + "\n" for row in _rows(record)).encode()
-
-
-def encode_csv(record: Record) -> bytes:
-    """The record as RFC 4180 rows (lines end in a newline alone); text cells are guarded, then escaped.
+def encode_csv(codec: RowCodec[R], record: R) -> bytes:
+    """The record as RFC 4180 rows (lines end in a newline alone); text cells are guarded, then all are escaped.
 
     A path, label or error that a spreadsheet would run as a formula begins with an apostrophe.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    for path, rank, index, label, probability, error in _rows(record):
-        path, label, error = (escape(guard_formula(cell)) for cell in (path, label, error))
-        writer.writerow((path, rank, index, label, probability, error))
+    for row in codec.rows(record):
+        writer.writerow(
+            escape(guard_formula(cell) if column in codec.text_columns else cell)
+            for column, cell in zip(codec.columns, row, strict=True)
+        )
     return text.getvalue().encode()
 
 
-def encode_jsonl(record: Record) -> bytes:
+def encode_jsonl(codec: RowCodec[R], record: R) -> bytes:
     """The record as one JSON object on one line; undecodable bytes of the path as lone surrogates (`\\udcXX`)."""
-    fields: dict[str, Any] = {"path": record.path, "status": "error" if record.failure else "ok"}
-    if record.failure:
-        fields["error"] = {"kind": record.failure.kind, "message": record.failure.message}
-    elif not record.predictions:
-        raise ValueError(f"record of {record.path!r} has neither predictions nor a failure")
-    if record.truncated:
-        fields["truncated"] = True
-    fields["predictions"] = [
-        {
-            "rank": p.rank,
-            "index": p.index,
-            "label": p.label,
-            "probability": round(float(p.probability), DECIMALS) if math.isfinite(p.probability) else None,
-        }
-        for p in record.predictions
-    ]
+    return json_line(codec.to_json(record))
+
+
+def json_line(fields: dict[str, Any]) -> bytes:
+    """A JSON object on one line.
+
+    Raises:
+        ValueError: it holds NaN or an infinity.
+    """
     text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
     # Outside its strings JSON is plain ASCII, so whatever is found here stands in a string, where \uXXXX is allowed.
     return (_JSON_UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text) + "\n").encode()
 
 
-ENCODERS: dict[str, Callable[[Record], bytes]] = {"tsv": encode_tsv, "csv": encode_csv, "jsonl": encode_jsonl}
-HEADERS = {"tsv": b"", "csv": (",".join(COLUMNS) + "\n").encode(), "jsonl": b""}
+ENCODERS: dict[str, Callable[[RowCodec[Any], Any], bytes]] = {
+    "tsv": encode_tsv,
+    "csv": encode_csv,
+    "jsonl": encode_jsonl,
+}
 
 
-class LineSink:
+def header(format: str, codec: RowCodec[Any]) -> bytes:
+    """What stands before the first record of a file: the names of the columns in csv, nothing in tsv and jsonl."""
+    return (",".join(codec.columns) + "\n").encode() if format == "csv" else b""
+
+
+class LineSink(Generic[R]):
     """Writes records as lines of one format.
 
     Args:
         format: a key of `ENCODERS`.
+        codec: of the records.
         stream: where the lines go; a header is written where the stream still stands at its beginning.
     """
 
-    def __init__(self, format: str, stream: Stream) -> None:
+    def __init__(self, format: str, codec: RowCodec[R], stream: Stream) -> None:
         self.stream = stream
-        self._encode, self._header = ENCODERS[format], HEADERS[format]
+        self._encode, self._codec, self._header = ENCODERS[format], codec, header(format, codec)
 
-    def write(self, record: Record) -> None:
+    def encode(self, record: R) -> bytes:
+        """The lines of one record."""
+        return self._encode(self._codec, record)
+
+    def write(self, record: R) -> None:
         """Write one record; see `Stream.write` for the errors."""
+        lines = self.encode(record)
         self._begin()
-        self.stream.write(self._encode(record))
+        self.stream.write(lines)
 
     def _begin(self) -> None:
         if self._header and self.stream.position == 0:
             self.stream.write(self._header)
 
-    def close(self, settings: Settings | None = None) -> None:
+    def close(self, settings: RunSettings | None = None) -> None:
         """Finish; a csv without records is its header. The settings are not part of these formats."""
         self._begin()
         self.stream.close()

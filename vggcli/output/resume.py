@@ -11,30 +11,25 @@ A Parquet file cannot be appended to: the run, and its resumption, happen in the
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Generic
 
+from vggcli import files
 from vggcli.errors import UsageError
 from vggcli.images.discover import Input
-from vggcli.output.atomic import check_replaceable, replace_atomically
-from vggcli.output.lines import ENCODERS, LineSink
+from vggcli.output.codec import R, RowCodec
+from vggcli.output.lines import LineSink
 from vggcli.output.parquet import journal_path, restore
 from vggcli.output.readback import header_end, read_back
+from vggcli.output.sidecar import RunSettings, compare_sidecar, sidecar_path, write_sidecar
 from vggcli.output.sinks import Sink, open_sink
-from vggcli.output.stream import is_regular, is_stdout
-from vggcli.records import Record, Settings
+from vggcli.output.stream import in_plain_words, is_regular, is_stdout
 
 _COPY_BYTES = 1 << 20
-
-
-def sidecar_path(output: Path) -> Path:
-    """The file beside an output that holds the settings of its run."""
-    return output.with_name(output.name + ".vgg.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +42,43 @@ class _Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Old:
+class _Old(Generic[R]):
     """What an earlier run left: the file of its lines, their format ("jsonl" for parquet), where to name it."""
 
     lines: Path
     format: str
     where: str
+    codec: RowCodec[R]
+    sink: LineSink[R]
 
 
-class Run:
-    """The output of one run, new or resumed.
+class ResumableOutput(Generic[R]):
+    """The output of one run, new or gone on with.
 
     Use as a context: leaving it finishes the output, leaving it with an error or interruption suspends it.
 
-        with open_run("tsv", Path("out.tsv"), settings, resume=True) as run:
-            for record in classify(run.inputs(found)):
-                run.write(record)
+        with open_output("tsv", Path("out.tsv"), PredictionCodec(5), settings, resume=True) as output:
+            for record in classify(output.inputs(found)):
+                output.write(record)
 
     Attributes:
         kept: records of an earlier run that stay as they are.
         is_resumable: whether a later run can go on from what this one leaves.
     """
 
-    def __init__(self, sink: Sink, settings: Settings, old: _Old | None = None, *, is_resumable: bool = True) -> None:
+    def __init__(
+        self, sink: Sink[R], settings: RunSettings, old: _Old[R] | None = None, *, is_resumable: bool = True
+    ) -> None:
         self._sink, self._settings, self._old = sink, settings, old
         self._is_placed = old is None  # whether the file ends where this run writes
         self._written = 0  # records taken
         self._appended: int | None = None  # inputs without an old record, once all of them have been handed out
         self._failed: list[_Failed] = []
-        self._retried: list[Record] = []
+        self._retried: list[bytes] = []  # the new lines of as many of the failed
         self.kept = 0
         self.is_resumable = is_resumable
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> ResumableOutput[R]:
         return self
 
     def __exit__(
@@ -110,20 +109,19 @@ class Run:
         for failed in self._failed:
             yield failed.item
 
-    def write(self, record: Record) -> None:
+    def write(self, record: R) -> None:
         """Take the record of the next input that `inputs` gave.
 
         Records of retried inputs are held until the end; all others are written before this returns.
 
         Raises:
             BrokenPipeError, OutputError: see `Sink.write`.
+            ValueError: it is no whole record, or not that of the next input.
         """
-        if record.predictions and len(record.predictions) != self._settings.top_k:
-            raise ValueError(f"{len(record.predictions)} predictions where the settings say {self._settings.top_k}")
-        if self._appended is None or self._written < self._appended:
+        if self._old is None or self._appended is None or self._written < self._appended:
             self._sink.write(record)
         elif record.path == self._failed[len(self._retried)].item.path:
-            self._retried.append(record)
+            self._retried.append(self._old.sink.encode(record))
         else:
             raise ValueError(f"record of {record.path!r} is not that of the next input")
         self._written += 1
@@ -145,10 +143,10 @@ class Run:
         self._splice()
         self._sink.suspend()
 
-    def _skip_done(self, inputs: Iterator[Input], old: _Old) -> None:
+    def _skip_done(self, inputs: Iterator[Input], old: _Old[R]) -> None:
         with old.lines.open("rb") as file:
-            end = header_end(file, old.format, old.where)
-            for number, written in enumerate(read_back(file, old.format, self._settings.top_k, old.where), start=1):
+            end = header_end(file, old.format, old.codec, old.where)
+            for number, written in enumerate(read_back(file, old.format, old.codec, old.where), start=1):
                 item = next(inputs, None)
                 if item is None or item.path != written.path:
                     raise _other_input(old.where, number, written.path, item)
@@ -157,25 +155,25 @@ class Run:
                 else:
                     self.kept += 1
                 end = written.end
-        assert isinstance(self._sink, LineSink)
-        self._sink.stream.cut(end)
+        old.sink.stream.cut(end)
         self._is_placed = True
 
     def _splice(self) -> None:
         """Replace the records of retried inputs, all at once; the file is copied by byte ranges, not parsed."""
         if not self._retried or self._old is None:
             return
-        old, encode = self._old, ENCODERS[self._old.format]
+        old = self._old
 
         def write(file: BinaryIO) -> None:
             with old.lines.open("rb") as source:
-                for failed, record in zip(self._failed, self._retried, strict=False):
+                for failed, lines in zip(self._failed, self._retried, strict=False):
                     _copy(source, file, failed.start - source.tell())
-                    file.write(encode(record))
+                    file.write(lines)
                     source.seek(failed.end)
                 _copy(source, file, old.lines.stat().st_size - source.tell())
 
-        replace_atomically(old.lines, write)
+        with in_plain_words(old.lines):
+            files.replace_file(old.lines, write)
         self._retried.clear()
 
 
@@ -195,21 +193,28 @@ def _other_input(where: str, number: int, path: str, item: Input | None) -> Usag
     )
 
 
-def open_run(
-    format: str, output: Path | None, settings: Settings, *, resume: bool = False, overwrite: bool = False
-) -> Run:
+def open_output(
+    format: str,
+    output: Path | None,
+    codec: RowCodec[R],
+    settings: RunSettings,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> ResumableOutput[R]:
     """Open the output of a run, before its first image is read.
 
     Args:
-        format: one of `sinks.FORMATS` (see `sinks.choose_format`).
+        format: one of `codec.formats` (see `formats.choose_format`).
         output: the file of `-o`, None for standard output.
-        settings: of this run; `top_k` at most the number of classes, so that a record's rows can be counted.
+        codec: of the records.
+        settings: of this run.
         resume: go on with what an earlier run left in `output`; start as usual where it left nothing.
         overwrite: replace what is there.
 
     Raises:
         UsageError: the file exists and neither was asked for, or both; `resume` without a file that can be resumed,
-            without its sidecar, or with other settings; pyarrow is missing.
+            without its sidecar, or with settings that give other numbers; pyarrow is missing.
         OutputError: the path cannot be written.
     """
     if resume and overwrite:
@@ -218,47 +223,30 @@ def open_run(
         if resume:
             why = "a table is for people" if format == "table" else "it needs a file"
             raise UsageError("cannot resume", "", why, "Use -o FILE with the format tsv, csv, jsonl or parquet")
-        return Run(open_sink(format, output, overwrite=overwrite), settings, is_resumable=False)
+        return ResumableOutput(open_sink(format, output, codec, overwrite=overwrite), settings, is_resumable=False)
     target = Path(os.path.realpath(output))
+    files.remove_stale(target.parent)
     lines = journal_path(target) if format == "parquet" else target
     if resume and _has_records(lines, target):
-        _compare_sidecar(target, format, settings)
+        compare_sidecar(target, format, codec.kind, settings)
         if not lines.exists():
-            restore(target, lines)
-        sink = open_sink(format, output, resume=True)
-        return Run(sink, settings, _Old(lines, "jsonl" if format == "parquet" else format, str(output)))
-    check_replaceable(sidecar_path(target))  # before an old file is emptied
-    sink = open_sink(format, output, overwrite=overwrite or resume)
-    # After the file is emptied and before its first record: a sidecar never stands beside records of another run.
-    _write_sidecar(target, format, settings)
-    return Run(sink, settings)
+            restore(codec, target, lines)
+        sink = open_sink(format, output, codec, resume=True)
+        assert isinstance(sink, LineSink)
+        old = _Old(lines, "jsonl" if format == "parquet" else format, str(output), codec, sink)
+        return ResumableOutput(sink, settings, old)
+    with in_plain_words(sidecar_path(target)):  # before an old file is emptied
+        files.check_replaceable(sidecar_path(target))
+    sink = open_sink(format, output, codec, overwrite=overwrite or resume)
+    try:
+        # After the file is emptied and before its first record: a sidecar never stands beside records of another run.
+        write_sidecar(target, format, codec.kind, settings)
+    except BaseException:
+        sink.suspend()
+        raise
+    return ResumableOutput(sink, settings)
 
 
 def _has_records(lines: Path, target: Path) -> bool:
     """Whether there is something to resume; an empty file is what a kill leaves before the first record."""
     return lines.stat().st_size > 0 if lines.exists() else target.exists()
-
-
-def _write_sidecar(target: Path, format: str, settings: Settings) -> None:
-    text = json.dumps({"format": format, **asdict(settings)}, indent=2) + "\n"
-
-    def write(file: BinaryIO) -> None:
-        file.write(text.encode())
-
-    replace_atomically(sidecar_path(target), write)
-
-
-def _compare_sidecar(target: Path, format: str, settings: Settings) -> None:
-    path = sidecar_path(target)
-    try:
-        old = json.loads(path.read_bytes())
-        if not isinstance(old, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        why = f"its settings are not readable in {path.name}"
-        raise UsageError("cannot resume", str(target), why, "Start anew with --overwrite") from error
-    new = {"format": format, **asdict(settings)}
-    names = [name for name in {**new, **old} if old.get(name) != new.get(name)]
-    if names:
-        why = "; ".join(f"its {name} is {old.get(name)!r}, this run's is {new.get(name)!r}" for name in names)
-        raise UsageError("cannot resume", str(target), why, "Repeat its options, or start anew with --overwrite")

@@ -17,12 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from vggcli import files
 from vggcli.errors import OutputError, UsageError
-
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory locks of this kind
-    fcntl = None  # type: ignore[assignment]
 
 _STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 # Names of open descriptors: even where one leads to a regular file, that file is the shell's business, not ours.
@@ -63,7 +59,13 @@ def cannot_write(output: Path | str, error: OSError, *, resumable: bool = True) 
 
 
 @contextmanager
-def _in_plain_words(where: str, *, resumable: bool = True) -> Iterator[None]:
+def in_plain_words(where: Path | str, *, resumable: bool = True) -> Iterator[None]:
+    """Turn what the system says while this output is opened or written into an `OutputError`.
+
+    Args:
+        where: the output, for messages.
+        resumable: whether room made on a full disk would let `--resume` go on.
+    """
     try:
         yield
     except BrokenPipeError:  # nobody reads any more: no fault, and the caller ends the run in silence
@@ -99,7 +101,7 @@ class Stream:
             BrokenPipeError: nobody reads any more.
             OutputError: no room, an input/output error, ...; a regular file is cut back to its last whole record.
         """
-        with _in_plain_words(self.where, resumable=self._regular):
+        with in_plain_words(self.where, resumable=self._regular):
             try:
                 self._write_all(memoryview(data))
             except BaseException:
@@ -119,7 +121,7 @@ class Stream:
 
     def cut(self, size: int) -> None:
         """Drop everything behind the first `size` bytes of a regular file and go on from there."""
-        with _in_plain_words(self.where):
+        with in_plain_words(self.where):
             self._truncate(size)
         self.position = size
 
@@ -130,7 +132,7 @@ class Stream:
     def close(self) -> None:
         """Close what this object opened; some file systems report a full disk only here."""
         if self._is_ours:
-            with _in_plain_words(self.where):
+            with in_plain_words(self.where):
                 self._raw.close()
 
 
@@ -142,7 +144,7 @@ def open_stdout() -> Stream:
     """
     if sys.stdout is None:
         raise OutputError("cannot write", "standard output", "it is closed", "Name an output with -o")
-    with _in_plain_words("standard output", resumable=False):
+    with in_plain_words("standard output", resumable=False):
         sys.stdout.flush()
     buffer = sys.stdout.buffer
     return Stream(getattr(buffer, "raw", buffer), "standard output", regular=False, is_ours=False)
@@ -172,9 +174,14 @@ def open_file(output: Path, *, overwrite: bool = False, resume: bool = False) ->
         raise _exists(output) from error
     except OSError as error:
         raise cannot_write(output, error) from error
-    stream = Stream(io.FileIO(descriptor, "w"), str(output), regular=True)
-    _lock(descriptor, output)
-    stream.cut(os.fstat(descriptor).st_size if resume else 0)
+    raw = io.FileIO(descriptor, "w")  # which alone closes the descriptor from here on
+    stream = Stream(raw, str(output), regular=True)
+    try:
+        _lock(descriptor, output)
+        stream.cut(os.fstat(descriptor).st_size if resume else 0)
+    except BaseException:
+        raw.close()
+        raise
     return stream
 
 
@@ -215,12 +222,9 @@ def _refuse_block_device(output: Path) -> None:
 
 def _lock(descriptor: int, output: Path) -> None:
     """Take the file for this process; the lock ends with it, however it ends."""
-    if fcntl is None:
-        return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        files.lock(descriptor)
     except BlockingIOError as error:
-        os.close(descriptor)
         raise UsageError(
             "cannot write", str(output), "another run is writing it", "Wait for that run, or name another output"
         ) from error

@@ -1,4 +1,4 @@
-"""Records as a table for people, row by row as they are made.
+"""Predictions as a table for people, row by row as they are made.
 
 The widths of the columns are fixed at the start from the width of the terminal, so that no row waits for the others.
 """
@@ -10,9 +10,10 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from vggcli.output.lines import TRUNCATED
+from vggcli.output.codec import path_of
+from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import Stream
-from vggcli.records import Record, Settings
+from vggcli.records import TRUNCATED, Failure, Record
 from vggcli.text import printable
 
 if TYPE_CHECKING:
@@ -82,22 +83,19 @@ class TableSink:
     def write(self, record: Record) -> None:
         """Write the rows of one record; see `Stream.write` for the errors."""
         text = "" if self._has_header else self._render(self._header())
-        text += self._rows(record) if record.failure is None else self._render(self._failed(record))
+        text += self._rows(record) if record.failure is None else self._failed(record, record.failure)
         if record.truncated:
             text += self._render(self._note("", TRUNCATED, "yellow"))
         self._stream.write(text.encode())
         self._has_header = True
 
-    def close(self, settings: Settings | None = None) -> None:
+    def close(self, settings: RunSettings | None = None) -> None:
         """Write the footer, what ran, and finish."""
         from rich.text import Text
 
         if settings is not None:
-            s = settings
-            footer = (
-                f"{s.variant}, weights {s.weights}, {s.preprocessing}, {s.engine} engine on {s.device} in {s.precision}"
-            )
-            self._stream.write(self._render(Text(printable(footer), style="dim", overflow="fold")).encode())
+            footer = Text(printable(settings.describe()), style="dim", overflow="fold")
+            self._stream.write(self._render(footer).encode())
         self.suspend()
 
     def suspend(self) -> None:
@@ -113,7 +111,7 @@ class TableSink:
     def _rows(self, record: Record) -> str:
         # By hand, since most rows are these and a rich grid costs 5 ms, a quarter of an image's whole time.
         gap = " " * _GAP
-        path = fit(shorten(printable(record.path), self._path_width), self._path_width)
+        path = fit(shorten(printable(path_of(record)), self._path_width), self._path_width)
         lines = []
         for p in record.predictions:
             label = fit(printable(p.label), self._label_width)
@@ -139,9 +137,8 @@ class TableSink:
         grid.add_row(*(Text(name, style="bold") for name in ("path", "rank", "index", "label", "probability")))
         return grid
 
-    def _failed(self, record: Record) -> Table:
-        assert record.failure is not None
-        return self._note(record.path, f"{record.failure.kind}: {record.failure.message}", "red")
+    def _failed(self, record: Record, failure: Failure) -> str:
+        return self._render(self._note(path_of(record), str(failure), "red"))
 
     def _note(self, path: str, text: str, style: str) -> Table:
         from rich.text import Text

@@ -17,25 +17,47 @@ from vggcli.images.discover import Input
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Outputs = dict[str, NDArray[np.float32]]
+
 
 @dataclass(slots=True)
 class Result:
-    """What became of one input: logits (num_classes,) float32, or an error."""
+    """What became of one input: the outputs that were asked for, or an error.
+
+    Attributes:
+        outputs: by layer name, float32, shaped (channels, height, width) or (features,); None when the input failed.
+        picture: the decoded picture, where the loader was told to keep it.
+    """
 
     item: Input
-    logits: NDArray[np.float32] | None = None
+    outputs: Outputs | None = None
     error: InputError | None = None
     truncated: bool = False
+    picture: NDArray[np.uint8] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory, in bytes."""
+        picture = 0 if self.picture is None else self.picture.nbytes
+        return picture + sum(array.nbytes for array in (self.outputs or {}).values())
 
 
 class Job:
-    """One input on its way through the decoders."""
+    """One input on its way through the decoders.
 
-    __slots__ = ("done", "image", "result")
+    Attributes:
+        result: filled in as it goes.
+        image: the network's input (size, size, 3) uint8, until its batch is put together.
+        started: when a decoder took it, by the pipeline's clock; None before.
+        done: decoded, failed or given up.
+    """
+
+    __slots__ = ("done", "image", "result", "started")
 
     def __init__(self, item: Input) -> None:
         self.result = Result(item)
         self.image: NDArray[np.uint8] | None = None
+        self.started: float | None = None
         self.done = False
 
 
@@ -44,7 +66,7 @@ class Inference:
 
     def __init__(self, engine: Engine, size: int) -> None:
         self._engine, self._size = engine, size
-        self._flying: deque[tuple[list[Job], NDArray[np.uint8], Callable[[], NDArray[np.float32]] | None]] = deque()
+        self._flying: deque[tuple[list[Job], NDArray[np.uint8], Callable[[], Outputs] | None]] = deque()
 
     def run(self, take: Callable[[int, bool], list[Job] | None], give: Callable[[list[Result]], None]) -> None:
         """Until `take` ends: start batches, hand finished ones to `give`, in order."""
@@ -69,7 +91,7 @@ class Inference:
             return
         batch = np.stack(images)
         try:
-            self._flying.append((jobs, batch, self._begun(batch)))
+            self._flying.append((jobs, batch, self._engine.start(batch)))
         except MemoryError as error:
             why = str(error)  # not the error itself, which holds what the batch has filled the memory with
             self._flying.append((jobs, batch, lambda: self._halved(batch, why)))
@@ -79,13 +101,14 @@ class Inference:
     def _finish(self) -> list[Result]:
         jobs, batch, pending = self._flying.popleft()
         if pending is not None:
-            rows = iter(self._logits(batch, pending))
-            for job in jobs:
-                if job.result.error is None:
-                    job.result.logits = next(rows)
+            outputs = self._computed(batch, pending)
+            classified = (job.result for job in jobs if job.result.error is None)
+            for row, result in enumerate(classified):
+                # Copies: whoever keeps one row must not keep its whole batch.
+                result.outputs = {name: array[row].copy() for name, array in outputs.items()}
         return [job.result for job in jobs]
 
-    def _logits(self, batch: NDArray[np.uint8], pending: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _computed(self, batch: NDArray[np.uint8], pending: Callable[[], Outputs]) -> Outputs:
         try:
             return pending()
         except MemoryError as error:
@@ -93,7 +116,7 @@ class Inference:
         # Not in the handler: as long as the error lives, so do the frames and tensors of the batch that did not fit.
         return self._halved(batch, why)
 
-    def _halved(self, batch: NDArray[np.uint8], why: str) -> NDArray[np.float32]:
+    def _halved(self, batch: NDArray[np.uint8], why: str) -> Outputs:
         """The batch in halves, and batches of that size from now on."""
         size = len(batch) // 2
         if size == 0:
@@ -104,19 +127,15 @@ class Inference:
                 "Close other programs that use the device, or run with --device cpu",
             )
         self._size = min(self._size, size)
-        logits = []
+        parts = []
         for start in range(0, len(batch), size):
             part = batch[start : start + size]
-            logits.append(self._logits(part, partial(self._now, part)))
-        return np.concatenate(logits)
+            parts.append(self._computed(part, partial(self._now, part)))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _now(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._begun(batch)()
-
-    def _begun(self, batch: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
-        result = self._engine.start(batch)
-        return lambda: result()["fc8"]
+    def _now(self, batch: NDArray[np.uint8]) -> Outputs:
+        return self._engine.start(batch)()
 
 
-def _fail(error: DeviceError) -> NDArray[np.float32]:
+def _fail(error: DeviceError) -> Outputs:
     raise error

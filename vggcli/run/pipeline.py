@@ -1,4 +1,4 @@
-"""Images to logits: decoding threads and one inference thread overlap, results come out in input order.
+"""Images to outputs: decoding threads and one inference thread overlap, results come out in input order.
 
         inputs ──> decoders ──> window of jobs, in order ──> inference thread ──> results, in order ──> caller
 
@@ -14,27 +14,27 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from vggcli.engines import Engine
 from vggcli.errors import InputError
 from vggcli.images.discover import Input
 from vggcli.run.batches import Inference, Job, Result
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from vggcli.images.decode import Decoded
 
-LINGER_SECONDS = 0.1  # how long an idle engine waits for a full batch: small ones cost more time an image
+LINGER_SECONDS = 0.1  # how long an idle engine waits for a full batch: small ones cost more time per image
 DECODE_TIMEOUT_SECONDS = 60.0  # the largest image that is let through takes about 5
 _TICK_SECONDS = 0.5  # how often a waiting thread looks for stuck decoders and interruptions
+# Results that nobody has taken yet; whichever is reached first.
 _MAX_WAITING_RESULTS = 1024
+_MAX_WAITING_BYTES = 64 << 20
 _SLACK_BATCHES = 3  # decoded images wait in this many batches at most
 
 
 class Loader(Protocol):
-    """Decodes one input to (size, size, 3) uint8 and tells whether its data ended early, or raises InputError."""
+    """Decodes one input, or raises InputError."""
 
-    def load(self, item: Input) -> tuple[NDArray[np.uint8], bool]: ...
+    def load(self, item: Input) -> Decoded: ...
 
 
 class Pipeline:
@@ -43,9 +43,10 @@ class Pipeline:
     Args:
         inputs: pulled lazily, by one thread at a time.
         loader: safe to call from many threads.
-        open_engine: called in the inference thread, so that images decode while the model is compiled.
+        open_engine: called in the inference thread, so that images decode while the model is compiled.  The engine is
+            left open: it belongs to whoever gave this function.
         workers: number of decoding threads.
-        batch_size: images a batch; None for what the engine likes.
+        batch_size: images per batch; None for what the engine likes.
         decode_timeout: seconds after which an image is given up.
     """
 
@@ -67,13 +68,15 @@ class Pipeline:
         self._results: deque[Result] = deque()
         self._window = _SLACK_BATCHES * (batch_size or 8) + workers
         self._exhausted = self._stopped = self._finished = False
-        self._watch = _Watch(decode_timeout)
+        self._decode_timeout = decode_timeout
+        self._clock = _RunningClock()
+        self._waiting_bytes = 0
         self._input_error: BaseException | None = None
         self._error: BaseException | None = None
         self.engine: Engine | None = None
         for _ in range(workers):
             self._spawn(self._decode)
-        self._spawn(self._infer)
+        self._inference = self._spawn(self._infer)
 
     def wait_for_engine(self) -> Engine | None:
         """The opened engine, None when the pipeline was stopped first; raises what opening it raised."""
@@ -98,6 +101,7 @@ class Pipeline:
                 if not self._results:
                     break
                 result = self._results.popleft()
+                self._waiting_bytes -= result.nbytes
                 self._changed.notify_all()
             yield result
         if self._error is not None:
@@ -107,6 +111,10 @@ class Pipeline:
         """Take no further inputs; what is on the engine is finished.  Safe to call from a signal handler."""
         # No lock: the handler may run in the thread that holds it, and every waiting thread looks again within a tick.
         self._stopped = True
+
+    def wait_for_inference(self) -> None:
+        """After `stop` or the last result: until nothing runs on the engine any more."""
+        self._inference.join()
 
     def abandon_after(self, seconds: float) -> None:
         """After `stop`: give up on a batch that takes longer; results that are here are still given."""
@@ -120,27 +128,37 @@ class Pipeline:
             self._changed.notify_all()
 
     @staticmethod
-    def _spawn(target: Callable[[], None]) -> None:
+    def _spawn(target: Callable[[], None]) -> threading.Thread:
         # Daemons: a decoder that hangs on a dead disk must not keep the process alive.
-        threading.Thread(target=target, daemon=True).start()
+        thread = threading.Thread(target=target, name="vggcli", daemon=True)
+        thread.start()
+        return thread
 
     def _decode(self) -> None:
         """A decoding thread."""
         while (job := self._next_job()) is not None:
-            image, truncated, failure = None, False, None
-            try:
-                image, truncated = self._loader.load(job.result.item)
-            except InputError as error:
-                failure = error
-            except Exception as error:
-                # Nothing that a loader does wrong may cost more than this input, or leave the others waiting for it.
-                why = f"decoding it failed unexpectedly ({type(error).__name__}: {error})"
-                failure = InputError("damaged", job.result.item.path, why)
+            decoded, failure = self._load(job)
             with self._changed:
                 if job.done:
                     return  # it timed out and another thread took this one's place
-                job.image, job.result.truncated, job.result.error, job.done = image, truncated, failure, True
+                if decoded is not None:
+                    job.image = decoded.pixels
+                    job.result.truncated, job.result.picture = decoded.truncated, decoded.picture
+                job.result.error, job.done = failure, True
                 self._changed.notify_all()
+
+    def _load(self, job: Job) -> tuple[Decoded | None, InputError | None]:
+        with self._changed:
+            job.started = self._clock.seconds()
+        item = job.result.item
+        try:
+            return self._loader.load(item), None
+        except InputError as error:
+            return None, error
+        except Exception as error:
+            # Nothing that a loader does wrong may cost more than this input, or leave the others waiting for it.
+            why = f"decoding it failed unexpectedly ({type(error).__name__}: {error})"
+            return None, InputError("damaged", item.name, why)
 
     def _next_job(self) -> Job | None:
         with self._changed:
@@ -171,10 +189,7 @@ class Pipeline:
                 self.engine = engine
                 self._window = max(self._window, _SLACK_BATCHES * size)
                 self._changed.notify_all()
-            try:
-                Inference(engine, size).run(self._take, self._give)
-            finally:
-                engine.close()
+            Inference(engine, size).run(self._take, self._give)
             self._error = self._input_error
         except BaseException as error:
             self._error = error
@@ -185,10 +200,14 @@ class Pipeline:
     def _give(self, results: list[Result]) -> None:
         with self._changed:
             self._results.extend(results)
+            self._waiting_bytes += sum(result.nbytes for result in results)
             self._changed.notify_all()
             # A slow reader of the results (a pager, say) slows the whole pipeline down instead of filling the memory.
-            while len(self._results) > _MAX_WAITING_RESULTS and not self._stopped:
+            while self._is_full() and not self._stopped:
                 self._changed.wait(_TICK_SECONDS)
+
+    def _is_full(self) -> bool:
+        return len(self._results) > _MAX_WAITING_RESULTS or (self._waiting_bytes > _MAX_WAITING_BYTES)
 
     def _take(self, size: int, idle: bool) -> list[Job] | None:
         """The next jobs in order, decoded, with `size` images, or fewer when the engine would wait too long for more.
@@ -231,31 +250,30 @@ class Pipeline:
         return jobs, images
 
     def _give_up_stuck(self) -> None:
-        """Turn the oldest job into a failure when its decoder hangs, and put another thread in the decoder's place."""
-        job = self._jobs[0] if self._jobs else None
-        # Standard input takes the time that its writer takes.
-        if job is None or job.done or job.result.item.is_stdin or not self._watch.is_stuck(job):
-            return
-        why = f"decoding it took longer than {self._watch.timeout:.0f} s"
-        job.result.error = InputError("timeout", job.result.item.path, why)
-        job.done = True
-        self._spawn(self._decode)
+        """Turn every job whose decoder hangs into a failure, and put another thread in each decoder's place."""
+        now = self._clock.seconds()
+        for job in self._jobs:
+            item = job.result.item
+            # Standard input takes the time that its writer takes.
+            if job.done or job.started is None or item.is_stdin or now - job.started < self._decode_timeout:
+                continue
+            why = f"decoding it took longer than {self._decode_timeout:.0f} s"
+            job.result.error = InputError("timeout", item.name, why)
+            job.done = True
+            self._spawn(self._decode)
 
 
-class _Watch:
-    """How long the inference thread has been waiting for one job."""
+class _RunningClock:
+    """Seconds during which this process was running, as far as regular looks at it tell.
 
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
-        self._job: Job | None = None
-        self._waited = self._seen = 0.0
+    Between two looks at most a few ticks count: a process that was stopped (Ctrl-Z) is not a stuck decoder.
+    """
 
-    def is_stuck(self, job: Job) -> bool:
+    def __init__(self) -> None:
+        self._seconds, self._seen = 0.0, time.monotonic()
+
+    def seconds(self) -> float:
         now = time.monotonic()
-        if job is self._job:
-            # At most a few ticks count at once: a process that was stopped (Ctrl-Z) is not a stuck decoder.
-            self._waited += min(now - self._seen, 4 * _TICK_SECONDS)
-        else:
-            self._job, self._waited = job, 0.0
+        self._seconds += min(now - self._seen, 4 * _TICK_SECONDS)
         self._seen = now
-        return self._waited >= self.timeout
+        return self._seconds

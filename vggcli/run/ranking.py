@@ -13,17 +13,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def to_record(result: Result, names: tuple[str, ...], top_k: int) -> Record:
-    """The record of one result: softmax over all classes, the best `top_k` of them."""
+def to_record(result: Result, output: str, names: tuple[str, ...], top_k: int) -> Record:
+    """The record of one result: softmax over all classes, the best `top_k` of them.
+
+    Args:
+        result: with the logits (num_classes,) among its outputs, or an error.
+        output: name of the last layer.
+        names: of the classes, in index order.
+    """
     path = result.item.path
     if result.error is not None:
         return Record(path, failure=Failure(result.error.kind, result.error.why))
-    assert result.logits is not None
-    if not np.isfinite(result.logits).all():
+    assert result.outputs is not None
+    logits = result.outputs[output]
+    if not np.isfinite(logits).all():
         why = "the network's output is not a number; the weights may hold NaN or infinite values"
         return Record(path, failure=Failure("model", why))
-    predictions = best(result.logits, names, top_k)
-    return Record(path, predictions, truncated=result.truncated)
+    return Record(path, best(logits, names, top_k), truncated=result.truncated)
 
 
 def best(logits: NDArray[np.float32], names: tuple[str, ...], top_k: int) -> tuple[Prediction, ...]:

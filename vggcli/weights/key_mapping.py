@@ -73,10 +73,10 @@ def read(shapes: Mapping[str, Shape], known: Iterable[Architecture]) -> KeyMappi
     rows = [dialects.adapted(row, dialect, tensors) for row in known]
     derived = dialects.derive(dialect, tensors)
     if derived is not None:
-        reading = compare(dialect, derived, names, tensors)
+        mapping = compare(dialect, derived, names, tensors)
         usual = any((row.stages, row.batch_norm) == (derived.stages, derived.batch_norm) for row in rows)
-        if reading.fits or usual:
-            return reading
+        if mapping.fits or usual:
+            return mapping
         rows.insert(0, derived)
     # What is neither whole nor a known network is more likely a known one that has lost a layer.
     return max((compare(dialect, row, names, tensors) for row in rows), key=_likeness)
@@ -94,8 +94,8 @@ def _cleaned(shapes: Mapping[str, Shape]) -> tuple[dict[str, str], dict[str, Sha
     return names, {name: shapes[key] for name, key in names.items()}
 
 
-def _likeness(reading: KeyMapping) -> int:
-    return len(reading.sources) - len(reading.missing) - len(reading.unexpected) - len(reading.misshapen)
+def _likeness(mapping: KeyMapping) -> int:
+    return len(mapping.sources) - len(mapping.missing) - len(mapping.unexpected) - len(mapping.misshapen)
 
 
 def clean(keys: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from vggcli.network.layers import Shape
 from vggcli.weights.checkpoint import Checkpoint, Tensor
 
 # Customary names of the entry that holds the weights, most wanted first.
@@ -25,6 +26,11 @@ class StateDict:
     tensors: dict[str, Tensor]
     wrapper: tuple[str, ...]
     others: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Key to shape."""
+        return {key: tensor.shape for key, tensor in self.tensors.items()}
 
 
 def find(checkpoint: Checkpoint) -> StateDict | None:

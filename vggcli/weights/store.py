@@ -8,13 +8,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from vggcli.cli.notes import is_terminal
-from vggcli.errors import AbsentError, DownloadError, UsageError, WeightsError
-from vggcli.weights.download.addresses import redacted
+from vggcli.errors import AbsentError, DownloadError, WeightsError
+from vggcli.weights.download.urls import on_mirror, redacted
+
+if TYPE_CHECKING:
+    from vggcli.weights.download.progress import Progress
 
 MIRROR_VARIABLE = "VGG_MIRROR"
 _HASHED_WHOLE_BYTES = 16 << 20  # about 10 ms of hashing
@@ -29,12 +33,13 @@ class FetchOptions:
         offline: open no socket; what is not in the cache is an error.
         mirror: URL that holds the weights files by their names, used instead of the official server; None means the
             environment's VGG_MIRROR, if set. Plain HTTP is allowed here because the person chose it.
-        progress: draw a progress bar on standard error; by default where that is a terminal.
+        progress: makes, from a file's name, what is told how its download goes (`download.progress.Progress`); None
+            logs the notes to the logger "vggcli".
     """
 
     offline: bool = False
     mirror: str | None = None
-    progress: bool = field(default_factory=is_terminal)
+    progress: Callable[[str], Progress] | None = None
 
 
 def cache_folder() -> Path:
@@ -98,38 +103,10 @@ def fetch(url: str, sha256_prefix: str, options: FetchOptions | None = None) -> 
     absent: list[AbsentError] = []
     for source in sources:
         try:
-            return download(source, target, sha256_prefix, bar=options.progress)
+            return download(source, target, sha256_prefix, progress=options.progress)
         except AbsentError as error:
             absent.append(error)
     raise absent[0]
-
-
-def on_mirror(mirror: str, url: str) -> list[str]:
-    """Where a mirror may hold a file: directly in its folder, or at the official path with only the host replaced.
-
-    Args:
-        mirror: the address of a host or folder; a query is kept.
-        url: the official address.
-
-    Raises:
-        UsageError: the mirror is not an HTTP(S) URL.
-    """
-    path = urlsplit(url).path
-    file_name = path.rpartition("/")[2]
-    try:
-        parts = urlsplit(mirror)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(
-            "cannot use the mirror",
-            redacted(mirror),
-            "it is not an http:// or https:// URL",
-            f"Give the address of the folder that holds {file_name}, or use a local file with --weights",
-        )
-    folder = parts.path.rstrip("/")
-    return [urlunsplit(parts._replace(path=folder + place, fragment="")) for place in (f"/{file_name}", path)]
 
 
 def sha256_prefix_of(file_name: str) -> str | None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import mmap
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +20,7 @@ import torch
 from checkpoint_examples import FORMATS, CountingSource, as_torch, leaves, numbers, save, small_state
 
 from vggcli.errors import CheckpointError
-from vggcli.weights.checkpoint import Opaque, Tensor, open_checkpoint, read_checkpoint
+from vggcli.weights.checkpoint import FileSource, Opaque, Tensor, open_checkpoint, read_checkpoint
 
 TORCH_FORMATS = ("zip", "legacy")
 
@@ -165,6 +172,87 @@ def test_complex_numbers_are_no_weights(tmp_path: Path) -> None:
         (tensor,) = leaves(checkpoint.root)
         with pytest.raises(CheckpointError, match="complex"):
             tensor.float32()
+
+
+def together(count: int, act: Callable[[], object]) -> None:
+    """Run it in so many threads, all let loose at one moment; what one of them raises is raised here."""
+    barrier = threading.Barrier(count)
+
+    def run() -> None:
+        barrier.wait()
+        act()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            for future in [pool.submit(run) for _ in range(count)]:
+                future.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_threads_share_one_map_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save({"w": torch.arange(10_000.0)}, tmp_path / "w", "zip")
+    maps: list[str] = []
+
+    class Counted(mmap.mmap):
+        def __new__(cls, *arguments: Any, **options: Any) -> Counted:
+            maps.append(threading.current_thread().name)
+            return super().__new__(cls, *arguments, **options)
+
+    monkeypatch.setattr(mmap, "mmap", Counted)
+    for _ in range(100):
+        with open_checkpoint(path) as checkpoint:
+            (tensor,) = leaves(checkpoint.root)
+            maps.clear()
+            together(8, tensor.numpy)
+            assert len(maps) == 1
+
+
+def test_no_thread_closes_the_file_under_one_that_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of a descriptor that was closed may be another file's a moment later, and its bytes would be read."""
+    (tmp_path / "w").write_bytes(b"o" * 5000)
+    pread, close = os.pread, os.close
+    begun = threading.Event()
+    seen: set[int] = set()
+    reading: list[int] = []
+    read_at_close: list[int] = []
+
+    def slow_pread(fd: int, length: int, offset: int) -> bytes:
+        seen.add(fd)
+        reading.append(fd)
+        begun.set()
+        for _ in range(2000):  # room for other threads
+            pass
+        try:
+            return pread(fd, length, offset)
+        finally:
+            reading.remove(fd)
+
+    def watched_close(fd: int) -> None:
+        if fd in seen:
+            read_at_close.append(reading.count(fd))
+        close(fd)
+
+    monkeypatch.setattr(os, "pread", slow_pread)
+    monkeypatch.setattr(os, "close", watched_close)
+    source = FileSource(tmp_path / "w")
+    first = itertools.count()
+
+    def act() -> None:
+        if next(first) == 0:
+            begun.wait()
+            source.close()
+            return
+        with contextlib.suppress(CheckpointError):
+            for _ in range(200):
+                assert source.read(0, 100) == bytes(source.view(0, 100)) == b"o" * 100
+
+    together(4, act)
+    assert read_at_close == [0]
+    with pytest.raises(CheckpointError, match="was closed"):
+        source.read(0, 1)
 
 
 @pytest.mark.parametrize("form", FORMATS)

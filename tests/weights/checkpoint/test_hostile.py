@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import io
 import pickle
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -361,9 +363,85 @@ def test_a_storage_that_is_not_described_properly(saved_id: bytes, tmp_path: Pat
     assert not isinstance(problem(torch_zip(TENSOR.replace(ID, saved_id) + b"."), tmp_path / "w"), ForbiddenError)
 
 
-def test_no_module_of_the_reader_can_unpickle_or_call_by_name() -> None:
-    package = Path(vggcli.__file__).parent / "weights" / "checkpoint"
-    source = "".join(path.read_text() for path in package.rglob("*.py"))
-    assert len(source) > 10_000
-    for word in ("import pickle", "from pickle", "__import__(", "import_module", "eval(", "exec(", "getattr(__"):
-        assert word not in source
+UNPICKLING = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "runpy", "imp"}
+RUNNING = {"eval", "exec", "compile", "__import__"}
+LOADING = re.compile(
+    r"(torch(\.\w+)*|pd|pandas)\.(load|read_pickle|load_state_dict_from_url)|.*\.Unpickler|.*\.loads?_pickle"
+)
+
+
+def ways_to_run_data(source: str) -> list[str]:
+    """Whatever in a module could turn data into running code: unpicklers, evaluation, imports by computed name."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names if alias.name.partition(".")[0] in UNPICKLING]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [name for name in names if name.partition(".")[0] in UNPICKLING or LOADING.fullmatch(name)]
+        elif isinstance(node, ast.Name):
+            found += [node.id] * (node.id in RUNNING)
+        elif isinstance(node, ast.Attribute):
+            name = ast.unparse(node)
+            found += [name] * bool(LOADING.fullmatch(name) or name.removeprefix("builtins.") in RUNNING)
+        elif isinstance(node, ast.Call):
+            computed = not node.args or not isinstance(node.args[0], ast.Constant)
+            found += ["import_module"] * (ast.unparse(node.func).endswith("import_module") and computed)
+            found += [
+                word.arg or "" for word in node.keywords if word.arg == "allow_pickle" and not is_false(word.value)
+            ]
+            found += ["weights_only"] * any(word.arg == "weights_only" for word in node.keywords)
+    return found
+
+
+def is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "import os, _pickle as quick",
+        "def f():\n    from pickle import loads",
+        "from joblib import load",
+        "import marshal",
+        "import torch\ntorch.load(path)",
+        "import torch\nread = torch.load",
+        "import torch\ntorch.jit.load(path)",
+        "import torch\ntorch.hub.load_state_dict_from_url(url)",
+        "from torch import load",
+        "from torch.jit import load",
+        "import numpy as np\nnp.load(path, allow_pickle=True)",
+        "import numpy as np\nnp.load(path, allow_pickle=trust)",
+        "something.Unpickler(file)",
+        "eval(text)",
+        "run = exec",
+        "import builtins\nbuiltins.eval(text)",
+        "__import__(name)",
+        "import importlib\nimportlib.import_module(name)",
+    ],
+)
+def test_what_could_run_data_is_recognised(source: str) -> None:
+    assert ways_to_run_data(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from vggcli.weights.checkpoint.pickle.machine import Machine",
+        "import re\nre.compile('a')",
+        "import importlib\nimportlib.import_module('openvino')",
+        "import numpy as np\nnp.load(path, allow_pickle=False)",
+        "import json\njson.loads(text)",
+        "picture.load()",
+    ],
+)
+def test_what_runs_nothing_is_not_mistaken_for_it(source: str) -> None:
+    assert ways_to_run_data(source) == []
+
+
+def test_no_module_of_the_package_can_unpickle_or_run_data() -> None:
+    paths = sorted(Path(vggcli.__file__).parent.rglob("*.py"))
+    assert len(paths) > 80
+    assert {str(path): found for path in paths if (found := ways_to_run_data(path.read_text("utf-8")))} == {}

@@ -71,6 +71,8 @@ def tar() -> bytes:
         pytest.param(b"\x1f\x8b\x08\0" + b"\0" * 20, "compressed", "Unpack", id="gzip"),
         pytest.param(tar(), "tar", "Unpack", id="tar"),
         pytest.param(b"\xff\xd8\xff\xe0" + b"\0" * 20, "image", "Name a", id="jpeg"),
+        pytest.param(b"RIFF\x1a\0\0\0WEBPVP8L" + b"\0" * 20, "image", "Name a", id="webp"),
+        pytest.param(b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0" + b"\0" * 20, "image", "Name a", id="bmp"),
         pytest.param(b"\x7fELF" + b"\0" * 20, "program", "Name a", id="program"),
         pytest.param(b"%PDF-1.7\n" + b"\0" * 20, "PDF", "Name a", id="pdf"),
         pytest.param(b"\0" * 4096, "all zero", "again", id="zeros"),

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import logging
 import os
 import pty
 import random
@@ -14,31 +15,33 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from httpserver import CERTIFICATE, Exchange, Fault, FaultServer, chunked, cut_at, redirect, reply, stall_at, whole
+from httpserver import Exchange, Fault, FaultServer, chunked, cut_at, redirect, reply, stall_at, whole
 
 from vggcli.errors import DownloadError
 from vggcli.weights.download import transfer as download_module
-from vggcli.weights.download.http import RetryPolicy
+from vggcli.weights.download.partial import partial_path
+from vggcli.weights.download.progress import LoggedProgress
+from vggcli.weights.download.retry import RetryPolicy
 from vggcli.weights.download.transfer import download
 
 MEGABYTE = random.Random(1).randbytes(1_000_000)
 OTHER = random.Random(2).randbytes(1_000_000)
-# A child process that downloads; its retries do not wait. Arguments: URL, target, SHA-256 prefix, bar ("bar" or "").
+# A child process that downloads as the command does; its retries do not wait. Arguments: URL, target, SHA-256 prefix.
 CHILD = """
 import sys
 from pathlib import Path
-from typing import Any
+from vggcli.cli.reporter import Reporter
+from vggcli.weights.download.retry import RetryPolicy
 from vggcli.weights.download.transfer import download
-from vggcli.weights.download.http import RetryPolicy
-url, target, prefix, bar = sys.argv[1:]
-download(url, Path(target), prefix, bar=bool(bar), retry_policy=RetryPolicy(sleep=lambda seconds: None))
+url, target, prefix = sys.argv[1:]
+download(url, Path(target), prefix, progress=Reporter, retry_policy=RetryPolicy(sleep=lambda seconds: None))
 """
 
 
@@ -50,23 +53,8 @@ class Waits(list[float]):
 
 
 @pytest.fixture(autouse=True)
-def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of this machine, and trust in the test's own certificate only."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
-
-
-@pytest.fixture
-def secure() -> Iterator[FaultServer]:
-    with FaultServer(tls=True) as running:
-        yield running
+def heard(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vggcli")
 
 
 @pytest.fixture
@@ -92,8 +80,8 @@ def refusal(url: str, target: Path, data: bytes = MEGABYTE, **changes: Any) -> s
     return message
 
 
-def child(url: str, target: Path, data: bytes, bar: str = "", stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, url, str(target), sha(data), bar]
+def child(url: str, target: Path, data: bytes, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, url, str(target), sha(data)]
     return subprocess.Popen(command, text=True, stderr=stderr)
 
 
@@ -133,7 +121,7 @@ def test_a_wrong_hash_is_kept_aside_and_explained(server: FaultServer, target: P
     assert str(aside) in message
     assert "Try another --mirror" in message
     assert aside.read_bytes() == OTHER
-    assert files_beside(target) == ["w.pth.wrong-hash"]
+    assert files_beside(target) == ["w.pth.lock", "w.pth.wrong-hash"]
 
 
 # Cuts and resuming
@@ -182,13 +170,13 @@ def test_a_file_that_changed_is_fetched_anew(server: FaultServer, target: Path, 
 
 
 def test_pieces_of_two_files_are_noticed_and_fetched_anew(
-    server: FaultServer, target: Path, capsys: pytest.CaptureFixture[str]
+    server: FaultServer, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.faults.append(changed_after(400_000, etag="", modified=""))
     fetch(server.add(MEGABYTE, etag="", modified=""), target, OTHER)
     assert "if-range" not in server.requests[1]
     assert target.read_bytes() == OTHER
-    assert "do not make up the right file" in capsys.readouterr().err
+    assert "do not make up the right file" in caplog.text
 
 
 def test_wrong_pieces_are_fetched_anew_only_once(server: FaultServer, target: Path) -> None:
@@ -243,14 +231,14 @@ def test_a_server_without_ranges_is_asked_for_the_whole_file(server: FaultServer
     ],
 )
 def test_a_wrong_content_range_is_refused(
-    server: FaultServer, target: Path, capsys: pytest.CaptureFixture[str], content_range: str | None
+    server: FaultServer, target: Path, caplog: pytest.LogCaptureFixture, content_range: str | None
 ) -> None:
     headers = {} if content_range is None else {"Content-Range": content_range}
     server.faults.extend([cut_at(400_000), reply(206, headers, OTHER[400_000:])])
     fetch(server.add(MEGABYTE), target)
     assert target.read_bytes() == MEGABYTE
     assert "range" not in server.requests[2]
-    assert "pieces" not in capsys.readouterr().err  # refused by its headers, not found out by its hash
+    assert "pieces" not in caplog.text  # refused by its headers, not found out by its hash
 
 
 @pytest.mark.parametrize("content_range", ["bytes 5-9/10", "bytes 0-4/10", "bytes 0-4/5"])
@@ -348,7 +336,7 @@ def test_a_lasting_refusal_is_not_tried_again(server: FaultServer, target: Path,
     assert words in message
     assert f"{server.url}/w.pth" in message
     assert len(server.requests) == 1
-    assert files_beside(target) == []
+    assert files_beside(target) == ["w.pth.lock"]
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
@@ -372,7 +360,7 @@ def test_waits_are_spread_at_random() -> None:
     assert all(1.0 <= delay <= 3.0 for delay in delays)
 
 
-def test_new_bytes_renew_the_patience_but_not_for_ever(server: FaultServer, target: Path) -> None:
+def test_new_bytes_renew_the_tries_but_not_for_ever(server: FaultServer, target: Path) -> None:
     server.faults.extend(cut_at(offset) for offset in range(1, 1000))
     assert "given up after 12 tries" in refusal(server.add(MEGABYTE), target, max_tries=12)
     assert len(server.requests) == 12
@@ -406,7 +394,7 @@ def test_a_login_page_is_not_taken_for_the_file(
 ) -> None:
     server.always = reply(200, headers, body)
     assert "a login page of the network" in refusal(server.add(MEGABYTE), target)
-    assert files_beside(target) == []
+    assert files_beside(target) == ["w.pth.lock"]
 
 
 def test_a_login_page_does_not_cost_the_part(server: FaultServer, target: Path) -> None:
@@ -451,7 +439,7 @@ def test_a_redirect_in_a_circle_ends(server: FaultServer, target: Path) -> None:
 def test_redirects_lead_only_to_the_web(server: FaultServer, target: Path, location: str) -> None:
     server.always = redirect(location)
     refusal(server.add(MEGABYTE), target)
-    assert files_beside(target) == []
+    assert files_beside(target) == ["w.pth.lock"]
 
 
 def test_https_works_and_may_redirect_to_https(secure: FaultServer, target: Path) -> None:
@@ -493,11 +481,11 @@ def test_what_is_no_web_address_is_refused(target: Path, url: str) -> None:
 
 
 def test_logins_in_a_url_are_used_but_never_printed(
-    server: FaultServer, target: Path, capsys: pytest.CaptureFixture[str]
+    server: FaultServer, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.faults.extend([reply(500), reply(404)])
     url = server.add(MEGABYTE).replace("://", "://user:secret@") + "?signature=secret"
-    message = refusal(url, target) + capsys.readouterr().err
+    message = refusal(url, target) + caplog.text
     assert "secret" not in message
     assert "user" not in message
     assert server.requests[0]["authorization"].startswith("Basic ")
@@ -571,7 +559,7 @@ def test_a_body_without_end_is_bounded(server: FaultServer, target: Path, monkey
 
     server.always = endless
     assert "sends more than" in refusal(server.add(MEGABYTE), target)
-    assert files_beside(target) == []
+    assert files_beside(target) == ["w.pth.lock"]
 
 
 def test_a_giant_is_refused_before_its_body(server: FaultServer, target: Path) -> None:
@@ -589,17 +577,17 @@ def test_more_than_the_announced_range_is_refused(server: FaultServer, target: P
     answer = chunked(MEGABYTE[400_000:] + b"more", status=206, headers="Content-Range: bytes 400000-999999/1000000\r\n")
     server.faults.extend([cut_at(400_000), answer])
     assert "sends more than" in refusal(server.add(MEGABYTE), target)
-    assert files_beside(target) == []
+    assert files_beside(target) == ["w.pth.lock"]
 
 
 def test_a_range_beyond_the_end_is_refused_without_a_length_too(
-    server: FaultServer, target: Path, capsys: pytest.CaptureFixture[str]
+    server: FaultServer, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = chunked(OTHER[400_000:], status=206, headers="Content-Range: bytes 400000-1000000/1000000\r\n")
     server.faults.extend([cut_at(400_000), answer])
     fetch(server.add(MEGABYTE), target)
     assert target.read_bytes() == MEGABYTE
-    assert "pieces" not in capsys.readouterr().err
+    assert "pieces" not in caplog.text
 
 
 def test_a_file_shorter_than_announced_is_not_waited_for_in_vain(server: FaultServer, target: Path) -> None:
@@ -616,13 +604,13 @@ def test_a_silent_server_is_left_and_asked_again(server: FaultServer, target: Pa
 
 
 def test_a_server_that_drips_is_left_and_asked_again(
-    server: FaultServer, target: Path, capsys: pytest.CaptureFixture[str]
+    server: FaultServer, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hours = iter(range(10_000))
     retry_policy = RetryPolicy(sleep=Waits().append, clock=lambda: 3600.0 * next(hours))
     download(server.add(MEGABYTE), target, sha(MEGABYTE), retry_policy=retry_policy)
     assert target.read_bytes() == MEGABYTE
-    assert "sends too slowly at" in capsys.readouterr().err
+    assert "sends too slowly at" in caplog.text
 
 
 # The disk
@@ -689,37 +677,151 @@ def test_a_cache_that_cannot_be_made_is_named(server: FaultServer, tmp_path: Pat
     assert "TORCH_HOME" in message
 
 
+# Other writers of the same file, whom the lock does not reach: two computers that share a folder
+
+
+class Meanwhile(LoggedProgress):
+    """Does something as soon as bytes are on the disk."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__("w.pth")
+        self.act = act
+
+    def moved(self, done: int) -> None:
+        self.act()
+
+
+def meanwhile(url: str, target: Path, act: Callable[[], object]) -> Path:
+    return download(
+        url, target, sha(MEGABYTE), progress=lambda name: Meanwhile(act), retry_policy=Waits().retry_policy()
+    )
+
+
+def test_bytes_of_another_writer_are_never_installed(server: FaultServer, target: Path) -> None:
+    def spoil() -> None:
+        with partial_path(target).open("r+b") as stranger:
+            stranger.write(b"spoiled")
+
+    with pytest.raises(DownloadError, match="not the right one"):
+        meanwhile(server.add(MEGABYTE), target, spoil)
+    assert not target.exists()
+
+
+def test_a_part_that_another_writer_lengthens_is_left_to_him(server: FaultServer, target: Path) -> None:
+    def lengthen() -> None:
+        with partial_path(target).open("ab") as stranger:
+            stranger.write(b"more")
+
+    with pytest.raises(DownloadError, match=r"another process is writing the same file\. Try again later"):
+        meanwhile(server.add(MEGABYTE), target, lengthen)
+    assert not target.exists()
+
+
+def test_the_file_of_a_faster_writer_is_the_result(server: FaultServer, target: Path) -> None:
+    def finish_first() -> None:
+        partial_path(target).unlink(missing_ok=True)
+        target.write_bytes(MEGABYTE)
+
+    assert meanwhile(server.add(MEGABYTE), target, finish_first) == target
+    assert target.read_bytes() == MEGABYTE
+
+
+def test_a_lock_that_others_may_wait_for_is_not_taken_from_under_them(server: FaultServer, target: Path) -> None:
+    lock = target.with_name("w.pth.lock")
+    target.parent.mkdir()
+    lock.touch()
+    number = lock.stat().st_ino
+    refusal(f"{server.url}/absent", target)
+    assert lock.stat().st_ino == number
+    fetch(server.add(MEGABYTE), target)
+    assert files_beside(target) == ["w.pth"]
+
+
+# What is told
+
+
+def test_notes_are_logged_and_nothing_is_printed(
+    server: FaultServer, target: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.faults.append(reply(500))
+    fetch(server.add(MEGABYTE), target)
+    assert [
+        (record.name, record.levelname, record.getMessage()) for record in caplog.records if "vgg" in record.name
+    ] == [("vggcli", "INFO", "w.pth: the server has a fault (500 Internal Server Error); trying again in 0.5 s")]
+    assert capfd.readouterr() == ("", "")
+
+
+class Recorded:
+    """A progress that keeps what it is told."""
+
+    def __init__(self, name: str) -> None:
+        self.told: list[tuple[object, ...]] = [("name", name)]
+
+    def begin(self, done: int, total: int | None) -> None:
+        self.told.append(("begin", done, total))
+
+    def moved(self, done: int) -> None:
+        if self.told[-1][0] == "moved":
+            self.told.pop()
+        self.told.append(("moved", done))
+
+    def note(self, text: str) -> None:
+        self.told.append(("note", text))
+
+    def close(self) -> None:
+        self.told.append(("close",))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_progress_is_told_everything_in_order(server: FaultServer, target: Path, fails: bool) -> None:
+    made: list[Recorded] = []
+
+    def progress(name: str) -> Recorded:
+        made.append(Recorded(name))
+        return made[0]
+
+    server.faults.extend([cut_at(400_000), reply(404)] if fails else [cut_at(400_000)])
+    with pytest.raises(DownloadError) if fails else contextlib.nullcontext():
+        download(server.add(MEGABYTE), target, sha(MEGABYTE), progress=progress, retry_policy=Waits().retry_policy())
+    first = [
+        ("name", "w.pth"),
+        ("begin", 0, 1_000_000),
+        ("moved", 400_000),
+        ("note", "the connection was cut or garbled at 0.4 MB; trying again in 0.5 s"),
+    ]
+    rest = [] if fails else [("begin", 400_000, 1_000_000), ("moved", 1_000_000)]
+    assert made[0].told == [*first, *rest, ("close",)]
+
+
 # Processes
 
 
-def test_of_two_processes_one_downloads_and_the_other_waits(server: FaultServer, target: Path) -> None:
-    half_sent = stall_at(400_000)
-    server.faults.append(half_sent)
-    url = server.add(MEGABYTE)
-    with child(url, target, MEGABYTE) as first:
-        assert server.reached.wait(60)
-        with child(url, target, MEGABYTE) as second:
-            assert second.stderr is not None
-            assert "another process is downloading w.pth; waiting" in second.stderr.readline()
-            server.closing.set()
-            assert second.wait(60) == 0
-        assert first.wait(60) == 0
-    assert target.read_bytes() == MEGABYTE
-    assert files_beside(target) == ["w.pth"]
-    assert server.sent == len(MEGABYTE)
-
-
-def test_the_waiting_process_takes_over_from_a_killed_one(server: FaultServer, target: Path) -> None:
+@contextlib.contextmanager
+def two_children(server: FaultServer, target: Path) -> Iterator[tuple[subprocess.Popen[str], subprocess.Popen[str]]]:
+    """One that has received the first 400 kB, and one that waits for it."""
     server.faults.append(stall_at(400_000))
     url = server.add(MEGABYTE)
     with child(url, target, MEGABYTE) as first:
         assert server.reached.wait(60)
         with child(url, target, MEGABYTE) as second:
             assert second.stderr is not None
-            assert "waiting" in second.stderr.readline()
-            first.kill()
-            assert second.wait(60) == 0
+            assert "another process is downloading w.pth; waiting" in second.stderr.readline()
+            yield first, second
     assert target.read_bytes() == MEGABYTE
+    assert files_beside(target) == ["w.pth"]
+
+
+def test_of_two_processes_one_downloads_and_the_other_waits(server: FaultServer, target: Path) -> None:
+    with two_children(server, target) as (first, second):
+        server.closing.set()
+        assert [first.wait(60), second.wait(60)] == [0, 0]
+    assert server.sent == len(MEGABYTE)
+
+
+def test_the_waiting_process_takes_over_from_a_killed_one(server: FaultServer, target: Path) -> None:
+    with two_children(server, target) as (first, second):
+        first.kill()
+        assert second.wait(60) == 0
 
 
 def test_ctrl_c_keeps_the_part(server: FaultServer, target: Path) -> None:
@@ -740,7 +842,7 @@ def test_the_bar_of_a_resumed_file_begins_where_the_file_does(server: FaultServe
     refusal(server.add(MEGABYTE), target)
     server.faults.append(stall_at(400_000))
     ours, theirs = pty.openpty()
-    process = child(f"{server.url}/w.pth", target, MEGABYTE, "bar", stderr=theirs)
+    process = child(f"{server.url}/w.pth", target, MEGABYTE, stderr=theirs)
     os.close(theirs)
     with process, os.fdopen(ours, "rb", buffering=0) as screen:
         shown = b""

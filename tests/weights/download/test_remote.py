@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from httpserver import CERTIFICATE, Exchange, FaultServer, chunked, cut_at, redirect, reply, stall_at, whole
+from httpserver import Exchange, FaultServer, chunked, cut_at, redirect, reply, stall_at, whole
 
 from vggcli.errors import CheckpointError, DownloadError
 from vggcli.weights.checkpoint import read_checkpoint
-from vggcli.weights.download.http import RetryPolicy
 from vggcli.weights.download.remote import EDGE, RemoteSource
+from vggcli.weights.download.retry import RetryPolicy
 
 DATA = random.Random(3).randbytes(3_000_000)
 OTHER = random.Random(4).randbytes(3_000_000)
-
-
-@pytest.fixture(autouse=True)
-def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of this machine, and trust in the test's own certificate only."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        yield running
 
 
 def opened(url: str, **changes: Any) -> RemoteSource:

@@ -1,7 +1,7 @@
 """Read weights files (torch zip, torch legacy, safetensors) without torch and without running a byte of them.
 
 `open_checkpoint` returns the structure; each `Tensor` hands out a NumPy view of the mapped file. See `reader` for the
-promise, `machine` for why nothing in a pickle can run, and `limits` for what a file may cost.
+promise, `pickle.machine` for why nothing in a pickle can run, and `limits` for what a file may cost.
 """
 
 from vggcli.weights.checkpoint.pickle.values import Opaque

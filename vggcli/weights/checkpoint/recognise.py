@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from vggcli.images import signatures
 from vggcli.weights.checkpoint.problems import DAMAGED, Unreadable, truncated
 from vggcli.weights.checkpoint.source import Source
 
@@ -16,6 +17,7 @@ SHORTEST = 16  # bytes; nothing shorter is a checkpoint of any format
 EXPORT = "Save the weights with torch.save(model.state_dict(), 'weights.pth') or as safetensors"
 DOWNLOAD_AGAIN = "Download the file again, and check the address: open it in a browser to see what the server sends"
 UNPACK = "Unpack it and name the weights file inside"
+IMAGE = "it is an image"
 NAME_WEIGHTS = "Name a .pth, .pt, .bin or .safetensors file"
 
 # what the first bytes match -> what the file is, what to do
@@ -42,7 +44,7 @@ OTHERS: list[tuple[bytes, str, str]] = [
     (rb".{4}TFL3", "it is a TensorFlow Lite model", EXPORT),
     (rb"GGUF", "it is a GGUF file for language models", NAME_WEIGHTS),
     (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd|Rar!", "it is a compressed archive", UNPACK),
-    (rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{8}|RIFF.{4}WEBP|II\*\0|MM\0\*", "it is an image", NAME_WEIGHTS),
+    (rb"BM.{8}", IMAGE, NAME_WEIGHTS),  # BMP; `signatures` knows the others
     (rb"\x7fELF|MZ|#!", "it is a program", NAME_WEIGHTS),
     (rb"%PDF", "it is a PDF document", NAME_WEIGHTS),
     (rb"\0{64}", "its first bytes are all zero, as after an interrupted copy", DAMAGED),
@@ -65,6 +67,8 @@ def recognise(source: Source) -> str:
         return "safetensors"
     if head.startswith(PICKLE):
         return "legacy"
+    if signatures.is_image(head):
+        raise Unreadable(IMAGE, NAME_WEIGHTS)
     import re  # only failures need it, and compiling so many patterns takes time
 
     for pattern, what, next_step in OTHERS:

@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import stat
+import threading
 from typing import Protocol
 
 from vggcli.errors import CheckpointError
@@ -35,7 +36,8 @@ class Source(Protocol):
 class FileSource:
     """A regular file on disk, read piecewise; mapped only when the numbers of a tensor are asked for.
 
-    The map is private and copy-on-write: arrays over it can be written to without changing the file.
+    The map is private and copy-on-write: arrays over it can be written to without changing the file. There is one map
+    of a file, whichever thread asks first; any thread may read, and any close.
 
     Args:
         path: the file.
@@ -47,6 +49,8 @@ class FileSource:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._fd = -1
         self._map: mmap.mmap | None = None
+        # Also around reads: a descriptor that another thread closes may be another file's a moment later.
+        self._lock = threading.Lock()
         self.name = os.fsdecode(path)
         self._fd = _open(self.name)
         self.size = os.fstat(self._fd).st_size
@@ -59,13 +63,9 @@ class FileSource:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`."""
-        self._check_open()
         parts, wanted = [], length
         while wanted > 0:
-            try:
-                part = os.pread(self._fd, wanted, offset + length - wanted)
-            except OSError as error:
-                raise CheckpointError(WHAT, self.name, (error.strerror or str(error)).lower()) from error
+            part = self._read_some(offset + length - wanted, wanted)
             if not part:
                 problem = truncated(self.size, offset + length)
                 raise CheckpointError(WHAT, self.name, problem.why, problem.next_step)
@@ -73,28 +73,41 @@ class FileSource:
             wanted -= len(part)
         return b"".join(parts)
 
+    def _read_some(self, offset: int, length: int) -> bytes:
+        with self._lock:
+            self._check_open()
+            try:
+                return os.pread(self._fd, length, offset)
+            except OSError as error:
+                raise CheckpointError(WHAT, self.name, (error.strerror or str(error)).lower()) from error
+
     def view(self, offset: int, length: int) -> memoryview:
         """Return `length` bytes from `offset` without reading them: a writeable view over the private map."""
-        self._check_open()
-        if os.fstat(self._fd).st_size < self.size:  # touching pages beyond the end would kill the process
-            raise CheckpointError(WHAT, self.name, "the file became shorter while it was read", "Try again")
-        if self._map is None:
-            self._advise("POSIX_FADV_NORMAL")
-            try:
-                self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_COPY)
-            except (OSError, ValueError) as error:
-                raise CheckpointError(
-                    WHAT, self.name, f"it cannot be mapped into memory ({error})", "Copy it to a local disk"
-                ) from error
-        return memoryview(self._map)[offset : offset + length]
+        with self._lock:
+            self._check_open()
+            if os.fstat(self._fd).st_size < self.size:  # touching pages beyond the end would kill the process
+                raise CheckpointError(WHAT, self.name, "the file became shorter while it was read", "Try again")
+            if self._map is None:
+                self._map = self._mapped()
+            return memoryview(self._map)[offset : offset + length]
+
+    def _mapped(self) -> mmap.mmap:
+        self._advise("POSIX_FADV_NORMAL")
+        try:
+            return mmap.mmap(self._fd, self.size, access=mmap.ACCESS_COPY)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                WHAT, self.name, f"it cannot be mapped into memory ({error})", "Copy it to a local disk"
+            ) from error
 
     def forget_pages(self) -> None:
         """Drop the resident pages of the map; they come back from the file when they are touched again.
 
         Only for those who do not write to the arrays: what was written to the private map is lost.
         """
-        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+        with self._lock:
+            if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+                self._map.madvise(mmap.MADV_DONTNEED)
 
     def _check_open(self) -> None:
         if self._fd < 0:
@@ -102,9 +115,10 @@ class FileSource:
 
     def close(self) -> None:
         """Give up the file. Arrays made before stay valid: the map goes when the last of them goes."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._map = -1, None
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd, self._map = -1, None
 
     def __del__(self) -> None:
         self.close()

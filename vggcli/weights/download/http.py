@@ -7,24 +7,26 @@ HTTPS stays HTTPS; plain HTTP is used only where the person typed it.
 
 from __future__ import annotations
 
-import random
+import re
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.request import getproxies
 
 from vggcli import __version__
-from vggcli.weights.download.headers import retry_after
+from vggcli.weights.download.retry import RetryPolicy, TransferError
 
 if TYPE_CHECKING:
     import httpx
 
 MAX_REDIRECTS = 5
+# Answers to a request for a file or a part of it that are about the file.
+FILE_STATUSES = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 
 _HTML = "the answer is a web page, not a weights file: a login page of the network (hotel, office) or an error page"
 # What common statuses mean to the person; all other ones are named by number.
@@ -39,54 +41,6 @@ _STATUS = {
     429: "the server is asked too often (429 Too Many Requests)",
 }
 _PASSING_STATUS = frozenset({408, 425, 429})
-
-
-class TransferError(Exception):
-    """One request failed.
-
-    Args:
-        why: the reason in plain words, a clause without a full stop and without credentials.
-        passing: True when the same request may succeed a little later.
-        wait_s: seconds that the server asked us to wait (Retry-After); None when it did not say.
-        absent: True when the server answered that it has no such file.
-    """
-
-    def __init__(self, why: str, passing: bool = False, wait_s: float | None = None, absent: bool = False) -> None:
-        super().__init__(why)
-        self.why, self.passing, self.wait_s, self.absent = why, passing, wait_s, absent
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long to wait and how often to try; the clock is a field so that tests need not wait.
-
-    Attributes:
-        connect_s: seconds for a connection to be made.
-        read_s: seconds without a single byte after which a connection counts as dead.
-        slowest: bytes a second; an average below this over `slow_window_s` counts as dead too.
-        slow_window_s: seconds over which the average is taken.
-        idle_tries: tries in a row that bring nothing new before giving up.
-        max_tries: tries in all, whatever they bring.
-        first_delay_s: seconds before the first repetition; doubled for each further one, times 0.5 to 1.5 at random
-            so that many clients do not come back together.
-        max_delay_s: longest wait, and the longest Retry-After that is honoured; beyond it the download fails.
-    """
-
-    connect_s: float = 15.0
-    read_s: float = 30.0
-    slowest: float = 512.0
-    slow_window_s: float = 60.0
-    idle_tries: int = 5
-    max_tries: int = 200
-    first_delay_s: float = 0.5
-    max_delay_s: float = 120.0
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    jitter: Callable[[float, float], float] = random.uniform
-
-    def delay(self, failures: int) -> float:
-        """Seconds to wait after this many failures in a row (1 or more)."""
-        return min(self.first_delay_s * 2.0 ** (failures - 1) * self.jitter(0.5, 1.5), self.max_delay_s)
 
 
 def open_client(retry_policy: RetryPolicy) -> httpx.Client:
@@ -133,7 +87,7 @@ def get(client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterator[
             request = response.next_request
             response.close()
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise translated(error) from error
+        raise _translated(error) from error
     raise TransferError(f"the server redirects in a circle (more than {MAX_REDIRECTS} times)")
 
 
@@ -147,7 +101,7 @@ def _check_policy(scheme: str, plain_allowed: bool) -> None:
     raise TransferError("the server redirects to something that is neither HTTPS nor HTTP")
 
 
-def translated(error: Exception) -> TransferError:
+def _translated(error: Exception) -> TransferError:
     """httpx's exception as `TransferError`, most specific first."""
     import httpx
 
@@ -192,14 +146,14 @@ def _proxy_hint() -> str:
     return " (a proxy is set in the environment)" if {"http", "https", "all"} & getproxies().keys() else ""
 
 
-def check_status(response: httpx.Response, wanted: tuple[int, ...]) -> None:
-    """Refuse an answer that is not one of the wanted statuses, is compressed, or is a web page.
+def check_status(response: httpx.Response) -> None:
+    """Refuse an answer that is not about the file (`FILE_STATUSES`), is compressed, or is a web page.
 
     Raises:
         TransferError: with what the status means; passing for 408, 425, 429 and 5xx.
     """
     status = response.status_code
-    if status not in wanted:
+    if status not in FILE_STATUSES:
         name = f"{status} {HTTPStatus(status).phrase}" if status in HTTPStatus._value2member_map_ else str(status)
         why = _STATUS.get(status) or (
             f"the server has a fault ({name})" if 500 <= status < 600 else f"unexpected answer {name}"
@@ -222,3 +176,62 @@ def check_not_html(head: bytes) -> None:
     """
     if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise TransferError(_HTML)
+
+
+# What a server says about a file in its headers; nonsense reads as None, never as a number.
+
+
+class ContentRange(NamedTuple):
+    """`Content-Range: bytes first-last/total`, positions in bytes; `last` is the last byte's own position."""
+
+    first: int
+    last: int
+    total: int
+
+
+# Up to 18 digits: more is no length of a file, and far more would make a costly integer.
+_SPAN = re.compile(r"bytes +(\d{1,18})-(\d{1,18})/(\d{1,18})", re.IGNORECASE | re.ASCII)
+_UNSATISFIED = re.compile(r"bytes +\*/(\d{1,18})", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+
+
+def content_range(response: httpx.Response) -> ContentRange | None:
+    """The part of the file that a 206 answer says it carries; None when it says nothing usable."""
+    match = _SPAN.fullmatch(response.headers.get("Content-Range", "").strip())
+    if match is None:
+        return None
+    found = ContentRange(*map(int, match.groups()))
+    return found if found.first <= found.last < found.total else None
+
+
+def unsatisfied_length(response: httpx.Response) -> int | None:
+    """The length in bytes of the whole file that a 416 answer names (`bytes */N`)."""
+    match = _UNSATISFIED.fullmatch(response.headers.get("Content-Range", "").strip())
+    return int(match.group(1)) if match else None
+
+
+def content_length(response: httpx.Response) -> int | None:
+    """The announced length in bytes of this answer's body; None when the server does not say."""
+    text = response.headers.get("Content-Length", "").strip()
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def validator(response: httpx.Response) -> str | None:
+    """What identifies this version of the file in If-Range: a strong ETag, else the Last-Modified date."""
+    etag: str = response.headers.get("ETag", "")
+    modified: str = response.headers.get("Last-Modified", "")
+    for text in ("" if etag.startswith("W/") else etag, modified):
+        if text and text.isascii() and text.isprintable():
+            return text
+    return None
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds of a Retry-After header, given in seconds or as a date; None when absent or unreadable."""
+    text = response.headers.get("Retry-After", "").strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(timezone.utc)).total_seconds())
+    except (TypeError, ValueError, OverflowError):
+        return None

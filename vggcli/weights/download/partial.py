@@ -1,21 +1,25 @@
 """The unfinished file of a download: `<target>.part`, with a small note beside it that makes resuming safe.
 
 The note (`<target>.part.json`) keeps what the server said about the version of the file that the bytes belong to. Bytes
-are written without buffering, so that a killed process loses at most the piece in flight, and the SHA-256 runs along.
+are written without buffering, so that a killed process loses at most the piece in flight. What counts in the end is the
+file as it lies on the disk: it is read back and hashed, and only that very file gets the target's name. For a lock may
+not reach everybody who writes it: two computers may share a folder.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
 from pathlib import Path
 
-from vggcli.weights.download.http import TransferError
+from vggcli.weights.download.retry import TransferError
 
-_BLOCK = 1 << 20  # bytes read at a time when a kept part is hashed again
+_BLOCK = 1 << 20  # bytes read at a time for hashing
+_SHARED = "another process is writing the same file"
 
 
 def partial_path(target: Path) -> Path:
@@ -41,8 +45,9 @@ class PartialFile:
         self.target = target
         self.path = partial_path(target)
         self._note = target.with_name(target.name + ".part.json")
-        self._file = self.path.open("a+b", buffering=0)
-        self._sha256 = hashlib.sha256()
+        # "a+b" would add its bytes behind those of another writer; so those of one file fall on the same places.
+        self._file = io.FileIO(self.path, "r+", opener=_open_or_create)
+        self._hashed_ns = 0  # time of the last change that the hash covers
         self.size = 0
         self.total: int | None = None
         self.validator: str | None = None
@@ -57,17 +62,12 @@ class PartialFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
         if self.size == 0:
             self.discard()
-
-    @property
-    def sha256(self) -> str:
-        """Hexadecimal SHA-256 of the bytes received."""
-        return self._sha256.hexdigest()
+        self._file.close()
 
     def _load_earlier_run(self) -> None:
-        """Read the note and hash the bytes of an earlier run; without a readable note they are worth nothing."""
+        """Read the note; without a readable one the bytes of an earlier run are worth nothing."""
         try:
             note = json.loads(self._note.read_text("utf-8"))
             total, validator = note["total"], note["validator"]
@@ -78,16 +78,17 @@ class PartialFile:
             self._file.truncate(0)
             return
         self.total, self.validator = total, validator
-        self._file.seek(0)
-        while block := self._file.read(_BLOCK):
-            self._sha256.update(block)
-            self.size += len(block)
+        self.size = os.fstat(self._file.fileno()).st_size
         self.pieced = self.size > 0
 
     def restart(self, total: int | None, validator: str | None) -> None:
-        """Forget all bytes and begin with this version of the file."""
+        """Forget all bytes and begin with this version of the file.
+
+        Raises:
+            TransferError: another process writes the file.
+        """
+        self._check_unshared()
         self._file.truncate(0)
-        self._sha256 = hashlib.sha256()
         self.size, self.total, self.validator, self.pieced = 0, total, validator, False
         # After the truncation: a process killed in between leaves an empty part, never old bytes under a new note.
         self._note.write_text(json.dumps({"total": total, "validator": validator}), "utf-8")
@@ -96,8 +97,10 @@ class PartialFile:
         """Append the bytes that follow.
 
         Raises:
-            TransferError: the disk is full; what fitted is kept.
+            TransferError: the disk is full, and what fitted is kept; or another process writes the file.
         """
+        self._check_unshared()
+        self._file.seek(self.size)
         view = memoryview(data)
         while view:
             try:
@@ -106,7 +109,6 @@ class PartialFile:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 raise TransferError(f"the disk that holds {self.target.parent} is full") from error
-            self._sha256.update(view[:written])
             self.size += written
             view = view[written:]
 
@@ -129,8 +131,27 @@ class PartialFile:
         self._file.seek(0)
         return self._file.read(length) or b""
 
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the file on the disk; reads it back, 0.5 s for half a GB that was just written.
+
+        Raises:
+            TransferError: another process writes the file.
+        """
+        os.fsync(self._file.fileno())
+        self._check_unshared()
+        self._hashed_ns = os.fstat(self._file.fileno()).st_mtime_ns
+        sha256 = hashlib.sha256()
+        self._file.seek(0)
+        while block := self._file.read(_BLOCK):
+            sha256.update(block)
+        return sha256.hexdigest()
+
     def finish(self) -> None:
-        """Give the whole and verified file its name, durably."""
+        """Give the file that was just hashed its name, durably.
+
+        Raises:
+            TransferError: it is not the same any more.
+        """
         self._move_to(self.target)
 
     def set_aside(self) -> Path:
@@ -140,13 +161,28 @@ class PartialFile:
         return aside
 
     def discard(self) -> None:
-        """Delete the bytes and the note."""
+        """Delete the bytes and the note, unless they have become another process's."""
+        if not self._file.closed and self._is_unshared():
+            self.path.unlink()
+            self._note.unlink(missing_ok=True)
         self._file.close()
-        self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
+
+    def _is_unshared(self) -> bool:
+        """Whether the file is where it was made and as long as it was left; another writer would have changed that."""
+        here = os.fstat(self._file.fileno())
+        try:
+            return here.st_size == self.size and os.path.samestat(here, self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _check_unshared(self) -> None:
+        if not self._is_unshared():
+            raise TransferError(_SHARED)
 
     def _move_to(self, goal: Path) -> None:
-        os.fsync(self._file.fileno())
+        self._check_unshared()
+        if os.fstat(self._file.fileno()).st_mtime_ns != self._hashed_ns:
+            raise TransferError(_SHARED)
         self._file.close()
         self.path.replace(goal)
         self._note.unlink(missing_ok=True)
@@ -156,3 +192,7 @@ class PartialFile:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def _open_or_create(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o666)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from vggcli.errors import CheckpointError, DownloadError
 from vggcli.weights.checkpoint.problems import truncated
 from vggcli.weights.checkpoint.source import WHAT
-from vggcli.weights.download.addresses import redacted
-from vggcli.weights.download.headers import content_range, unsatisfied_length, validator
-from vggcli.weights.download.http import RetryPolicy, TransferError, check_status, get, open_client
+from vggcli.weights.download.http import check_status, content_range, get, open_client, unsatisfied_length, validator
+from vggcli.weights.download.retry import RetryPolicy, TransferError
+from vggcli.weights.download.urls import redacted
 
 if TYPE_CHECKING:
     import httpx
@@ -44,12 +44,12 @@ class RemoteSource:
         self.fetched = 0
         self._url = url
         self._address = url  # where redirects led, so that they are followed once and not for every part
-        self._patience = retry_policy or RetryPolicy()
+        self._retry_policy = retry_policy or RetryPolicy()
         self._validator: str | None = None
         self._pieces: OrderedDict[int, bytes] = OrderedDict()  # by offset in the file, least recently used first
         self._latest = (0, 0)  # begin and end of what was fetched last
         try:
-            self._client = open_client(self._patience)
+            self._client = open_client(self._retry_policy)
         except TransferError as trouble:
             raise self._error(trouble) from trouble
         try:
@@ -110,23 +110,17 @@ class RemoteSource:
 
     def _fetch(self, begin: int, stop: int) -> bytes:
         """The bytes from begin up to stop, tried again where that may help."""
-        for failures in range(1, self._patience.idle_tries + 1):
-            try:
-                return self._ask(begin, stop)
-            except TransferError as trouble:
-                delay = max(self._patience.delay(failures), trouble.wait_s or 0.0)
-                if not trouble.passing or failures == self._patience.idle_tries or delay > self._patience.max_delay_s:
-                    raise self._error(trouble) from trouble
-                self._patience.sleep(delay)
-        raise AssertionError("unreachable: the last failure was raised")
+        try:
+            return self._retry_policy.run(lambda: self._ask(begin, stop))
+        except TransferError as trouble:
+            raise self._error(trouble) from trouble
 
     def _ask(self, begin: int, stop: int) -> bytes:
         headers = {"Range": f"bytes={begin}-{stop - 1}"}
         if self._validator:
             headers["If-Range"] = self._validator
-        wanted = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
         with get(self._client, self._address, headers) as response:
-            check_status(response, wanted)
+            check_status(response)
             length = self._check(response, begin, stop)
             body = bytearray()
             for chunk in response.iter_raw():

@@ -1,35 +1,49 @@
 """A resumable, verified download of one file over HTTP.
 
-The bytes go to `<target>.part` (see `partial`); the target appears only when its SHA-256 is right. A lock file lets one
-process fetch while others wait for its result.
+The bytes go to `<target>.part` (see `partial`); the target appears only when the SHA-256 of that file is right. A lock
+file lets one process fetch while others wait for its result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggcli.cli.reporter import Reporter
 from vggcli.errors import AbsentError, DownloadError
-from vggcli.weights.download.addresses import redacted
-from vggcli.weights.download.headers import content_length, content_range, unsatisfied_length, validator
-from vggcli.weights.download.http import RetryPolicy, TransferError, check_not_html, check_status, get, open_client
+from vggcli.weights.download.http import (
+    check_not_html,
+    check_status,
+    content_length,
+    content_range,
+    get,
+    open_client,
+    unsatisfied_length,
+    validator,
+)
+from vggcli.weights.download.lock import locked
 from vggcli.weights.download.partial import PartialFile, partial_path
+from vggcli.weights.download.progress import LoggedProgress, Progress
+from vggcli.weights.download.retry import RetryPolicy, TransferError
+from vggcli.weights.download.urls import redacted
 
 if TYPE_CHECKING:
     import httpx
 
 # No weights file of the family exceeds 0.6 GB; a server that sends more than this is not sending one.
 MAX_BYTES = 2 << 30
-_WANTED = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 
 
 def download(
-    url: str, target: Path, sha256_prefix: str, *, bar: bool = False, retry_policy: RetryPolicy | None = None
+    url: str,
+    target: Path,
+    sha256_prefix: str,
+    *,
+    progress: Callable[[str], Progress] | None = None,
+    retry_policy: RetryPolicy | None = None,
 ) -> Path:
     """Fetch `url` to `target`, going on where an earlier run stopped; returns `target`.
 
@@ -38,20 +52,24 @@ def download(
         target: where the file belongs; its folder is made. A file that is there already (not an empty one) is
             returned as it is.
         sha256_prefix: hexadecimal digits that the file's SHA-256 begins with.
-        bar: draw a progress bar on standard error.
+        progress: makes, from the file's name, what is told how it goes; None logs notes to the logger "vggcli".
         retry_policy: timeouts and retries.
 
     Raises:
         DownloadError: it cannot be fetched; names the URL and where a file fetched by hand belongs. What was received
             is kept for the next run. So it is on KeyboardInterrupt, which passes through.
     """
-    reporter = Reporter(target.name, bar)
+    told = (progress or LoggedProgress)(target.name)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target, reporter):
-            if not (target.is_file() and target.stat().st_size):
-                _Transfer(url, target, sha256_prefix, reporter, retry_policy or RetryPolicy()).run()
+        with locked(target, told):
+            if not _is_there(target):
+                policy = retry_policy or RetryPolicy()
+                with open_client(policy) as client, PartialFile(target) as partial:
+                    _Transfer(url, sha256_prefix, client, partial, told, policy).run()
     except TransferError as trouble:
+        if _is_there(target):
+            return target  # a process out of the lock's reach was faster, and has verified it
         raise (AbsentError if trouble.absent else DownloadError)(
             "cannot download",
             redacted(url),
@@ -67,8 +85,12 @@ def download(
             f" a file fetched in another way belongs at {target}",
         ) from error
     finally:
-        reporter.close()
+        told.close()
     return target
+
+
+def _is_there(target: Path) -> bool:
+    return target.is_file() and target.stat().st_size > 0
 
 
 def _advice(target: Path, passing: bool) -> str:
@@ -78,131 +100,115 @@ def _advice(target: Path, passing: bool) -> str:
     return "Try again later" if passing else "Try another --mirror"
 
 
-@contextmanager
-def _alone(target: Path, reporter: Reporter) -> Iterator[None]:
-    """Hold the lock of this target; wait while another process downloads it."""
-    from filelock import FileLock, Timeout
-
-    path = target.with_name(target.name + ".lock")
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        reporter.note(f"another process is downloading {target.name}; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows keeps a file that is open
-            path.unlink()
-        lock.release()
-
-
 class _Transfer:
     """The answers, one after the other, that make up one file."""
 
     def __init__(
-        self, url: str, target: Path, sha256_prefix: str, reporter: Reporter, retry_policy: RetryPolicy
+        self,
+        url: str,
+        sha256_prefix: str,
+        client: httpx.Client,
+        partial: PartialFile,
+        progress: Progress,
+        retry_policy: RetryPolicy,
     ) -> None:
-        self.url, self.target, self.sha256_prefix = url, target, sha256_prefix.lower()
-        self.reporter, self.retry_policy = reporter, retry_policy
+        self.url, self.sha256_prefix = url, sha256_prefix.lower()
+        self.client, self.partial = client, partial
+        self.progress, self.retry_policy = progress, retry_policy
         self.ranges = True  # False once the server has answered a range with something else
         self.doubted = False  # True once a pieced-together file had the wrong hash and was fetched anew
+        self.most = -1  # bytes received after the best try
 
     def run(self) -> None:
-        """Receive until the file is whole and right.
+        """Receive until the file is whole, right and in place.
 
         Raises:
             TransferError: it will not be, or not soon.
-            OSError: the part cannot be written.
+            OSError: the partial file cannot be written.
         """
-        failures, best = 0, -1
-        with open_client(self.retry_policy) as client, PartialFile(self.target) as part:
-            for _ in range(self.retry_policy.max_tries):
-                try:
-                    if self._receive(client, part):
-                        return
-                except TransferError as trouble:
-                    failures = 1 if part.size > best else failures + 1
-                    best = max(best, part.size)
-                    self._rest(trouble, failures, part)
-        raise TransferError(f"given up after {self.retry_policy.max_tries} tries", passing=True)
+        self.retry_policy.run(self._attempt, self._has_grown, self._say_retry)
 
-    def _rest(self, trouble: TransferError, failures: int, part: PartialFile) -> None:
-        """Wait before the next try, or pass the trouble on when another try is no use."""
-        delay = self.retry_policy.delay(failures)
-        if trouble.wait_s is not None:
-            delay = max(delay, trouble.wait_s)
-        if not trouble.passing or failures >= self.retry_policy.idle_tries:
-            raise trouble
-        if delay > self.retry_policy.max_delay_s:
-            raise TransferError(f"{trouble.why}; it asks to come back in {delay / 60:.0f} minutes") from trouble
-        have = f" at {part.size / 1e6:.1f} MB" if part.size else ""
-        self.reporter.note(f"{trouble.why}{have}; trying again in {delay:.1f} s")
-        self.retry_policy.sleep(delay)
+    def _attempt(self) -> None:
+        """Ask until the file is whole, right and in place: again at once after an answer that says how to ask."""
+        try:
+            while not self._receive():
+                pass
+        except TransferError as trouble:
+            if trouble.wait_s is None or trouble.wait_s <= self.retry_policy.max_delay_s:
+                raise
+            minutes = f"{trouble.wait_s / 60:.0f} minutes"
+            raise TransferError(f"{trouble.why}; it asks to come back in {minutes}") from trouble
 
-    def _receive(self, client: httpx.Client, part: PartialFile) -> bool:
+    def _has_grown(self) -> bool:
+        before, self.most = self.most, max(self.most, self.partial.size)
+        return self.most > before
+
+    def _say_retry(self, trouble: TransferError, delay_s: float) -> None:
+        have = f" at {self.partial.size / 1e6:.1f} MB" if self.partial.size else ""
+        self.progress.note(f"{trouble.why}{have}; trying again in {delay_s:.1f} s")
+
+    def _receive(self) -> bool:
         """One request and its answer; True when the file is whole, right and in place."""
-        resuming = part.size > 0 and self.ranges
-        with get(client, self.url, self._headers(part) if resuming else {}) as response:
-            check_status(response, _WANTED)
+        resuming = self.partial.size > 0 and self.ranges
+        with get(self.client, self.url, self._headers() if resuming else {}) as response:
+            check_status(response)
             status = response.status_code
-            if status == HTTPStatus.OK or (resuming and self._continues(response, part)):
+            if status == HTTPStatus.OK or (resuming and self._continues(response)):
                 if status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    self._take(response, part)
+                    self._take(response)
             elif resuming:
-                self.ranges = False  # this server cannot continue the part: next, ask for the whole file
+                self.ranges = False  # this server cannot continue: next, ask for the whole file
                 return False
             else:
                 raise TransferError("the server sends a part that nobody asked for")
-        return self._verify_and_place(part)
+        return self._verify_and_place()
 
-    def _headers(self, part: PartialFile) -> dict[str, str]:
-        """Ask for what follows the part, provided that the file is still the same."""
-        headers = {"Range": f"bytes={part.size}-"}
-        if part.validator:
-            headers["If-Range"] = part.validator
+    def _headers(self) -> dict[str, str]:
+        """Ask for what follows the bytes received, provided that the file is still the same."""
+        headers = {"Range": f"bytes={self.partial.size}-"}
+        if self.partial.validator:
+            headers["If-Range"] = self.partial.validator
         return headers
 
-    def _continues(self, response: httpx.Response, part: PartialFile) -> bool:
-        """Whether an answer other than the whole file goes on exactly where the part ends; then it tells the total."""
+    def _continues(self, response: httpx.Response) -> bool:
+        """Whether an answer other than the whole file goes on exactly where the bytes received end."""
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return unsatisfied_length(response) == part.size  # nothing follows: it was whole already
+            return unsatisfied_length(response) == self.partial.size  # nothing follows: it was whole already
         span, length = content_range(response), content_length(response)
-        if span is None or span.first != part.size or part.total not in (None, span.total):
+        if span is None or span.first != self.partial.size or self.partial.total not in (None, span.total):
             return False
         if length not in (None, span.last + 1 - span.first):
             return False
-        part.total, part.pieced = span.total, True
+        self.partial.total, self.partial.pieced = span.total, True
         return True
 
-    def _take(self, response: httpx.Response, part: PartialFile) -> None:
-        """Append the body to the part, or begin anew with it when it is the whole file."""
+    def _take(self, response: httpx.Response) -> None:
+        """Append the body, or begin anew with it when it is the whole file."""
         whole = response.status_code == HTTPStatus.OK
-        total = content_length(response) if whole else part.total
+        total = content_length(response) if whole else self.partial.total
         if total is not None and total > MAX_BYTES:
             raise TransferError(f"the server announces {total / 1e9:,.1f} GB, more than any weights file has")
         chunks = response.iter_raw()
         if whole:
-            # The first answer, a server without ranges, or a file that has changed. Looked at before the part is given
-            # up for it: a login page must not cost what is here already.
+            # The first answer, a server without ranges, or a file that has changed. Looked at before what is here is
+            # given up for it: a login page must not cost that.
             head = next(chunks, b"")
             check_not_html(head)
-            part.restart(total, validator(response))
+            self.partial.restart(total, validator(response))
             chunks = chain((head,), chunks)
-        part.check_room()
-        self.reporter.begin(part.size, total)
-        self._copy(chunks, part)
+        self.partial.check_room()
+        self.progress.begin(self.partial.size, total)
+        self._copy(chunks)
 
-    def _copy(self, chunks: Iterator[bytes], part: PartialFile) -> None:
-        limit = MAX_BYTES if part.total is None else part.total
+    def _copy(self, chunks: Iterator[bytes]) -> None:
+        limit = MAX_BYTES if self.partial.total is None else self.partial.total
         since, received = self.retry_policy.clock(), 0
         for chunk in chunks:
-            if part.size + len(chunk) > limit:
-                part.discard()
+            if self.partial.size + len(chunk) > limit:
+                self.partial.discard()
                 raise TransferError("the server sends more than the file it announced")
-            part.write(chunk)
-            self.reporter.moved(part.size)
+            self.partial.write(chunk)
+            self.progress.moved(self.partial.size)
             received += len(chunk)
             elapsed = self.retry_policy.clock() - since
             if elapsed >= self.retry_policy.slow_window_s:
@@ -210,24 +216,25 @@ class _Transfer:
                     raise TransferError("the server sends too slowly", passing=True)
                 since, received = self.retry_policy.clock(), 0
 
-    def _verify_and_place(self, part: PartialFile) -> bool:
+    def _verify_and_place(self) -> bool:
         """Check what was received and put it in place; False when it must be fetched anew."""
-        if part.total is not None and part.size < part.total:
+        if self.partial.total is not None and self.partial.size < self.partial.total:
             raise TransferError("the server sent only a part of the file", passing=True)
-        if part.sha256.startswith(self.sha256_prefix):
-            part.finish()
+        digest = self.partial.sha256()
+        if digest.startswith(self.sha256_prefix):
+            self.partial.finish()
             return True
-        if part.pieced and not self.doubted:
+        if self.partial.pieced and not self.doubted:
             # The pieces may come from different files, or a crash may have spoiled the first: one fresh try decides.
-            self.reporter.note("the pieces do not make up the right file; fetching it anew")
+            self.progress.note("the pieces do not make up the right file; fetching it anew")
             self.doubted = True
-            part.restart(None, None)
+            self.partial.restart(None, None)
             return False
-        check_not_html(part.head(64))
-        whole = "" if part.total is not None else "; the server does not say how long the file is, it may have been cut"
-        wrong = part.sha256[: len(self.sha256_prefix)]
-        aside = part.set_aside()
+        check_not_html(self.partial.head(64))
+        cut = "; the server does not say how long the file is, it may have been cut" * (self.partial.total is None)
+        wrong = digest[: len(self.sha256_prefix)]
+        aside = self.partial.set_aside()
         raise TransferError(
-            f"the file is not the right one: its SHA-256 begins with {wrong}, not {self.sha256_prefix}{whole};"
+            f"the file is not the right one: its SHA-256 begins with {wrong}, not {self.sha256_prefix}{cut};"
             f" it is kept as {aside}"
         )

@@ -1,7 +1,7 @@
 """What stands in for calling the functions and classes that a checkpoint may use: checks, and plain values.
 
 A tensor's rebuild function becomes a check of its arguments and a `Tensor`, containers become plain ones. Which name
-has which stand-in is written in `known`.
+has which stand-in is written in `allowed`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 from conftest import Vgg
 from httpserver import FaultServer
 
-from vggcli.weights.model import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.store import cache_folder
 
 LISTED = """\

@@ -1,19 +1,16 @@
-"""The variants as a list, and their weights fetched ahead of time."""
+"""The variants as a list."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from vggcli.cli.tables import Listing
+from vggcli.commands.listing import Listing
 from vggcli.network import zoo
 from vggcli.weights import store
-from vggcli.weights.model import DEMO_FILE, locate
+from vggcli.weights.locate import DEMO_FILE
 
 COLUMNS = ("variant", "parameters", "MiB", "top-1 %", "top-5 %", "weights", "cached")
 
 
-def catalogue() -> Listing:
+def list_variants() -> Listing:
     """Every variant with its size, published accuracy, and whether its weights are in the cache."""
     rows: list[tuple[str | int, ...]] = []
     entries = []
@@ -39,19 +36,3 @@ def catalogue() -> Listing:
         )
     facts = {"cache": str(store.cache_folder()), "demo": zoo.DEMO_WHAT}
     return Listing(COLUMNS, rows, {"cache": facts["cache"], "variants": entries}, facts=facts)
-
-
-def download(names: Sequence[str], options: store.FetchOptions) -> list[Path]:
-    """Fetch the weights of variants, or published files by name, into the cache; their paths.
-
-    Raises:
-        UsageError: no such variant; DownloadError: it cannot be fetched.
-    """
-    paths = []
-    for name in names or [zoo.DEFAULT_VARIANT]:
-        file = zoo.published(name)
-        if file is not None:
-            paths.append(store.fetch(file.url, file.sha256_prefix, options))
-        else:
-            paths.append(locate(None, name, options))
-    return paths

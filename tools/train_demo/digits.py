@@ -26,7 +26,7 @@ SOURCE = (
     "E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, CC BY 4.0"
 )
 
-INSTALL = "pip install 'vgg-cli[demo]'"
+INSTALL = "pip install scikit-learn"
 
 SEED = 0
 HELD_OUT = 1 / 5

@@ -1,11 +1,11 @@
 """Make the demo: train the small VGG on handwritten digits, then write its weights and ten digit images.
 
-    python -m vggcli.demo.train [--output FOLDER]
+    python -m tools.train_demo [--output FOLDER]
 
-Needs the extra `demo` (scikit-learn, which brings the data with it: nothing is downloaded).  Takes about seven
-minutes of one CPU core.  Everything random is seeded, so the same torch on the same machine makes the same weights
-to the bit.  Elsewhere sums are rounded in another order, and the held-out accuracy moves by about half a percentage
-point: measured 98.1 % with AVX-512, the weights that ship, and 98.6 % with AVX2.
+Needs scikit-learn, which brings the data with it: nothing is downloaded.  Takes about seven minutes of one CPU core.
+Everything random is seeded, so the same torch on the same machine makes the same weights to the bit.  Elsewhere sums
+are rounded in another order, and the held-out accuracy moves by about half a percentage point: measured 98.1 % with
+AVX-512, the weights that ship, and 98.6 % with AVX2.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vggcli.demo.data import LABELS, SOURCE, Digits, load
-from vggcli.demo.variation import varied
+from tools.train_demo.digits import LABELS, SOURCE, Digits, load
+from tools.train_demo.variation import varied
+from vggcli import demo
 from vggcli.errors import VggError
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-WEIGHTS = Path(__file__).with_name("digits.safetensors")
-IMAGES = Path(__file__).with_name("digits")
+WEIGHTS = Path(demo.__file__).with_name("digits.safetensors")
+IMAGES = WEIGHTS.with_name("digits")
 SEED = 0
 THREADS = 1  # more would add up in another order, and each number of them in its own
 BATCH_SIZE = 32
@@ -161,7 +162,7 @@ def probabilities(network: VGG, images: Sequence[Image]) -> NDArray[np.float32]:
         inputs = []
         for image in images:
             image.save(path)
-            inputs.append(torch.tensor(loader.load(Input(str(path)))[0]).permute(2, 0, 1))
+            inputs.append(torch.tensor(loader.load(Input(str(path))).pixels).permute(2, 0, 1))
     with torch.inference_mode():
         batches = [torch.stack(inputs[start : start + BATCH_SIZE]) for start in range(0, len(inputs), BATCH_SIZE)]
         return torch.cat([network(normalised(batch / 255)).softmax(1) for batch in batches]).numpy()
@@ -210,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 written; 1 not, and why is on stderr.
     """
-    parser = argparse.ArgumentParser(prog="python -m vggcli.demo.train", description="Train the digit classifier.")
+    parser = argparse.ArgumentParser(prog="python -m tools.train_demo", description="Train the digit classifier.")
     parser.add_argument(
         "--output", type=Path, default=WEIGHTS.parent, help="folder to write to (default: the package's)"
     )
@@ -224,7 +225,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(f"wrote {output / WEIGHTS.name}: held-out accuracy {accuracy:.1%} on {len(held_out.images)} images")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

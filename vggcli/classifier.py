@@ -1,0 +1,422 @@
+"""One opened model and everything that can be done with it in one process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from vggcli.engines import Engine, choice, memory
+from vggcli.engines.devices import cores, import_torch, may_have_accelerator
+from vggcli.errors import InputError, UsageError
+from vggcli.images.decode import Decoding, ImageLoader
+from vggcli.images.discover import Input
+from vggcli.images.inputs import as_input, expand
+from vggcli.images.limits import DEFAULT_MAX_PIXELS
+from vggcli.images.recipe import Recipe
+from vggcli.network import zoo
+from vggcli.network.layers import Architecture
+from vggcli.records import Activations, Failure, Record
+from vggcli.run.batches import Result
+from vggcli.run.pipeline import Pipeline
+from vggcli.run.ranking import to_record
+from vggcli.settings import Settings
+from vggcli.weights.locate import DEMO_FILE, locate
+from vggcli.weights.model import open_model
+from vggcli.weights.store import FetchOptions
+
+if TYPE_CHECKING:
+    from vggcli.images.inputs import Source
+    from vggcli.network.module import VGG
+    from vggcli.weights.model import Model
+
+_MOST_WORKERS = 16  # decoding threads that feed any GPU
+
+
+def load(
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    arch: str | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    resize: str = "squash",
+    exif: bool = True,
+    allow_truncated: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    fast_decode: bool = False,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    offline: bool = False,
+    mirror: str | None = None,
+) -> Classifier:
+    """Open a model.
+
+    The weights are found (and fetched, if they are published ones that are not in the cache), read and checked here.
+    The network is compiled when it is first needed, so that images can be decoded meanwhile.
+
+    Args:
+        weights: a file, the name of a variant or of a published file, or "demo"; None for `arch`'s ImageNet weights.
+        arch: the variant that the weights must be; None for what they say, and vgg16_bn without weights.
+        labels: a file of class names, one per line; None for the checkpoint's own, or ImageNet's for 1000 classes.
+        resize: "squash" or "crop", see `Recipe`.
+        exif: apply the EXIF orientation to files, bytes and PIL images.
+        allow_truncated: classify what there is of images that end early.
+        max_pixels: refuse larger images.
+        fast_decode: let large JPEGs decode at reduced scale, or on the GPU; probabilities change.
+        device: "auto", "cpu", "cuda", "cuda:N", "cuda:N,M" or "mps".
+        engine: "auto", "torch" or "openvino".
+        precision: "auto", "fp32", "bf16" or "fp16".
+        threads: CPU cores that compute; None for as many as this process may use.
+        batch_size: images per batch; None for what was measured to be best.
+        workers: decoding threads; None for one per core, at least 2.
+        offline: open no network connection.
+        mirror: address to fetch weights from instead of the official server.
+
+    Raises:
+        UsageError: a value that does not exist or cannot be.
+        WeightsError: the weights cannot be found, fetched or read, or are no VGG.
+        DeviceError: the engine is not installed.
+        TypeError: a value of another type.
+
+    Examples:
+        >>> import vggcli
+        >>> with vggcli.load("demo") as vgg:
+        ...     vgg.labels[:3]
+        ('zero', 'one', 'two')
+    """
+    return Classifier(
+        Settings(
+            weights=None if weights is None else os.fsdecode(weights),
+            arch=arch,
+            labels=None if labels is None else os.fsdecode(labels),
+            resize=resize,
+            exif=exif,
+            allow_truncated=allow_truncated,
+            max_pixels=max_pixels,
+            fast_decode=fast_decode,
+            device=device,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            batch_size=batch_size,
+            workers=workers,
+            offline=offline,
+            mirror=mirror,
+        )
+    )
+
+
+class Classifier:
+    """One opened model.
+
+    Use it as a context, or call `close`.  It may be used from any thread and from several at once; several classifiers
+    may be open together.  It pickles as its settings and is opened again on the other side.
+
+    Args:
+        settings: see `load`.
+        progress: told how a download goes; by default the logger "vggcli" is.
+
+    Attributes:
+        settings: what it was opened with.
+    """
+
+    def __init__(self, settings: Settings, *, progress: Callable[[str], Any] | None = None) -> None:
+        settings.check()
+        self.settings = settings
+        fetch = FetchOptions(offline=settings.offline, mirror=settings.mirror, progress=progress)
+        path = locate(settings.weights, settings.arch, fetch)
+        self._model = open_model(path, settings.arch, settings.labels)
+        self._recipe = replace(self._model.recipe, resize=settings.resize)
+        self._loader = _loader(self._decoding(), settings)
+        self._lock = threading.RLock()  # guards everything below; held while a network is compiled
+        self._engines: dict[tuple[str, ...], Engine] = {}
+        self._pipelines: WeakSet[Pipeline] = WeakSet()
+        self._is_closed = False
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Classifier {self.variant}, weights {self._model.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        s, here = self.settings, str(self._model.path)
+        weights = os.path.abspath(here) if s.weights == here else s.weights  # a name finds the cache of the other side
+        labels = None if s.labels is None else os.path.abspath(s.labels)
+        return Classifier, (replace(s, weights=weights, labels=labels),)
+
+    @property
+    def model(self) -> Model:
+        """The weights and the network that they belong to."""
+        return self._model
+
+    @property
+    def variant(self) -> str:
+        """The network's name, e.g. "vgg16_bn"."""
+        return self._model.variant
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class names, in index order."""
+        return self._model.labels
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network as data."""
+        return self._model.architecture
+
+    @property
+    def recipe(self) -> Recipe:
+        """How images are brought to the network's input."""
+        return self._recipe
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known about the weights, one sentence each."""
+        model = self._model
+        about_demo = (f"the demo weights are {zoo.DEMO_WHAT}",) if model.path == DEMO_FILE else ()
+        return about_demo + tuple(f"{model.path.name}: {text}" for text in model.notes)
+
+    @property
+    def engine(self) -> str:
+        """What computes: "openvino" or "torch".  The first question compiles the network."""
+        return self.open_engine().name
+
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu", "cuda:0", ...  The first question compiles the network."""
+        return self.open_engine().device
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: "fp32", "bf16" or "fp16".  The first question compiles the network."""
+        return self.open_engine().precision
+
+    @property
+    def preprocessing(self) -> str:
+        """How images are read, in words for people and sidecars, e.g. "squash 224"."""
+        return self._loader.describe()
+
+    def classify(self, image: Source, top_k: int = 5) -> Record:
+        """The most probable classes of one image.
+
+        Args:
+            image: a path, encoded bytes, a PIL image, or a uint8 array (height, width, 3), RGB.
+            top_k: classes wanted; more than there are means all.
+
+        Raises:
+            InputError: it cannot be classified; `kind` says why in one word.
+            DeviceError: the device or engine cannot be used.
+            TypeError, ValueError: it is no image.
+
+        Examples:
+            >>> import numpy as np, vggcli
+            >>> with vggcli.load("demo") as vgg:
+            ...     record = vgg.classify(np.zeros((28, 28, 3), np.uint8), top_k=1)
+            >>> record.path, len(record.predictions)
+            (None, 1)
+        """
+        top_k = self._checked_top_k(top_k)
+        (result,) = self._results(iter([as_input(image)]), (self._logits,), workers=1)
+        if result.error is not None:
+            raise result.error
+        record = to_record(result, self._logits, self.labels, top_k)
+        if record.failure is not None:
+            raise InputError(record.failure.kind, result.item.name, record.failure.message)
+        return record
+
+    def predict(
+        self, inputs: Source | Iterable[Source], top_k: int = 5, *, recursive: bool = False
+    ) -> Iterator[Record]:
+        """One record for every input, lazily and in order; what fails is a record with a failure.
+
+        Args:
+            inputs: one image, or an iterable of them, which may be endless; a folder stands for the images in it.
+            top_k: classes wanted; more than there are means all.
+            recursive: descend into subfolders.
+
+        Raises:
+            DeviceError: the device or engine cannot be used; every record made before has been given.
+            TypeError, ValueError: something among the inputs is no image, likewise.
+
+        Examples:
+            >>> import vggcli
+            >>> with vggcli.load("demo") as vgg:
+            ...     [record.failure.kind for record in vgg.predict(["none.png", b""])]
+            ['missing', 'empty']
+        """
+        top_k = self._checked_top_k(top_k)
+        results = self._results(expand(inputs, recursive=recursive), (self._logits,))
+        return (to_record(result, self._logits, self.labels, top_k) for result in results)
+
+    def activations(
+        self, inputs: Source | Iterable[Source], layers: Iterable[str] = ("fc7",), *, recursive: bool = False
+    ) -> Iterator[Activations]:
+        """What layers give for every input, lazily and in order; what fails is an item with a failure.
+
+        Args:
+            inputs: as `predict` takes them.
+            layers: names as in the paper: "conv5-3" and "fc7" before batch norm and ReLU, "bn5-3" and "relu5-3" (or
+                "relu5_3") after them, "pool5".  Only what these need is computed.
+
+        Returns:
+            Items with `path`, `failure` and arrays by name, float32, (channels, height, width) or (features,).
+
+        Raises:
+            UsageError: no such layer.  Otherwise as `predict`.
+        """
+        names = (layers,) if isinstance(layers, str) else tuple(layers)
+        for name in names:
+            self.architecture.layer(name)
+        results = self._results(expand(inputs, recursive=recursive), names)
+        return map(_activations, results)
+
+    def to_torch(self) -> VGG:
+        """A new `torch.nn.Module` with these weights (float32, copied), in eval mode, with torchvision's key names.
+
+        It takes images (N, 3, size, size), normalised, and gives logits (N, num_classes).
+
+        Raises:
+            DeviceError: torch cannot be imported.
+        """
+        import_torch()
+        from vggcli.network.module import with_weights
+
+        return with_weights(self._model.architecture, self._model.arrays())
+
+    def pipeline(self, inputs: Iterator[Input], outputs: tuple[str, ...] = (), workers: int | None = None) -> Pipeline:
+        """The machinery below `predict`, for those who steer it: results as they come, stop, a deadline.
+
+        Args:
+            inputs: pulled lazily, by one thread at a time.
+            outputs: names of layers; the logits by default.
+            workers: decoding threads; None for the settings' number.
+        """
+        wanted = outputs or (self._logits,)
+        with self._lock:
+            self._check_open()
+            pipeline = Pipeline(
+                inputs,
+                self._loader,
+                lambda: self.open_engine(wanted),
+                workers=workers or self.settings.workers or _default_workers(),
+                batch_size=self.settings.batch_size,
+            )
+            self._pipelines.add(pipeline)
+        return pipeline
+
+    def record(self, result: Result, top_k: int) -> Record:
+        """The record of a pipeline's result."""
+        return to_record(result, self._logits, self.labels, top_k)
+
+    def open_engine(self, outputs: tuple[str, ...] = ()) -> Engine:
+        """The engine for these outputs, compiled at the first call for them and kept until `close`.
+
+        Raises:
+            DeviceError: the device or engine cannot be used.
+            MismatchError: the weights hold NaN or infinite values.
+            UsageError: a batch that cannot fit into the memory.
+        """
+        wanted = outputs or (self._logits,)
+        with self._lock:
+            self._check_open()
+            if wanted not in self._engines:
+                self._engines[wanted] = self._compiled(wanted)
+            return self._engines[wanted]
+
+    def close(self) -> None:
+        """Stop what runs and let go of the weights and the device; modules and arrays handed out stay valid."""
+        with self._lock:
+            self._is_closed = True
+            pipelines = list(self._pipelines)
+        for pipeline in pipelines:
+            pipeline.stop()
+        for pipeline in pipelines:
+            pipeline.wait_for_inference()
+        with self._lock:
+            engines = list(self._engines.values())
+            self._engines.clear()
+        for engine in engines:
+            engine.close()
+        self._model.close()
+
+    @property
+    def _logits(self) -> str:
+        return self._model.architecture.layers()[-1].name
+
+    def _decoding(self) -> Decoding:
+        s = self.settings
+        return Decoding(self._recipe, s.exif, s.allow_truncated, s.max_pixels, s.fast_decode)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UsageError("cannot use", repr(self), "it was closed", "Load it again")
+
+    def _checked_top_k(self, top_k: int) -> int:
+        if not isinstance(top_k, int):
+            raise TypeError(f"top_k is a whole number, not {type(top_k).__name__}")
+        if top_k < 1:
+            raise UsageError("cannot use top_k", str(top_k), "it must be 1 or more")
+        return min(top_k, self.architecture.num_classes)
+
+    def _results(
+        self, inputs: Iterator[Input], outputs: tuple[str, ...], workers: int | None = None
+    ) -> Iterator[Result]:
+        """The results of one pass; it ends with the iterator, also when that is dropped before its end."""
+        pipeline = self.pipeline(inputs, outputs, workers)
+        try:
+            yield from pipeline.results()
+        finally:
+            pipeline.stop()
+
+    def _compiled(self, outputs: tuple[str, ...]) -> Engine:
+        s, model = self.settings, self._model
+        with ThreadPoolExecutor(1) as beside:
+            numbers = beside.submit(model.check_numbers)
+            engine = choice.open_engine(
+                model, outputs, engine=s.engine, device=s.device, precision=s.precision, threads=s.threads
+            )
+        try:
+            numbers.result()
+            if engine.device == "cpu" and s.batch_size is not None:
+                # A GPU says when its memory is full; a CPU's system kills the process instead.
+                memory.check_batch(s.batch_size, model.architecture.activation_bytes(self._recipe.size))
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+
+def _loader(decoding: Decoding, settings: Settings) -> ImageLoader:
+    """The host's decoder, or the device's where a fast one is asked for and there may be one."""
+    device = "cuda:0" if settings.device in ("auto", "cuda") else settings.device.partition(",")[0]
+    may_use_device = device.startswith("cuda") and settings.engine != "openvino"
+    if decoding.fast and may_use_device and may_have_accelerator():
+        from vggcli.images.nvjpeg import DeviceImageLoader
+
+        return DeviceImageLoader(decoding, device)
+    return ImageLoader(decoding)
+
+
+def _default_workers() -> int:
+    """Decoding threads: measured, one per core is enough to keep a CPU engine fed; more than 16 feed any GPU."""
+    return min(_MOST_WORKERS, max(2, cores()))
+
+
+def _activations(result: Result) -> Activations:
+    error = result.error
+    failure = None if error is None else Failure(error.kind, error.why)
+    return Activations(result.item.path, result.outputs or {}, failure)

@@ -1,0 +1,82 @@
+"""From an input to a stream of its bytes: the system's side, whose errors become kinds of failure here."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from vggcli.errors import InputError
+from vggcli.images.discover import Input
+from vggcli.images.limits import MAX_BYTES_IN_MEMORY
+
+
+@contextmanager
+def open_bytes(item: Input) -> Iterator[IO[bytes]]:
+    """The bytes of an input, from its path, standard input or memory, as a stream that can seek.
+
+    Raises:
+        InputError: it cannot be opened, or what the system says while it is read inside the context.
+    """
+    try:
+        with _stream(item) as stream:
+            yield stream
+    except OSError as error:
+        raise from_system(error, item) from error
+
+
+def from_system(error: OSError, item: Input) -> InputError:
+    """The failure of an input that the system could not open or read."""
+    if item.path is not None and isinstance(error, FileNotFoundError | NotADirectoryError):
+        if os.path.islink(item.path):
+            return InputError("missing", item.name, "it is a link to a file that does not exist")
+        if item.given:
+            return InputError("missing", item.name, "there is no such file")
+        return InputError("vanished", item.name, "it was there when the folder was listed and is gone")
+    if isinstance(error, PermissionError):
+        return InputError("permission", item.name, "this user may not read it")
+    why = os.strerror(error.errno).lower() if error.errno else str(error)
+    return InputError("unreadable", item.name, f"the system says: {why}")
+
+
+def _stream(item: Input) -> IO[bytes]:
+    if isinstance(item.content, bytes):
+        return _in_memory(item.content, item, "there are no bytes")
+    if item.is_stdin:
+        return _in_memory(sys.stdin.buffer.read(MAX_BYTES_IN_MEMORY), item, "standard input holds no bytes")
+    if item.path is None:
+        raise ValueError("an input needs a path or a content")
+    if "\0" in item.path:
+        raise InputError("missing", item.name, "no file name holds a zero byte")
+    _refuse_special(os.stat(item.path), item.path)  # opening some devices sets them going
+    # O_NONBLOCK: opening a FIFO without a writer would wait for ever, if one took the file's place since.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    stream = open(os.open(item.path, flags), "rb")  # noqa: SIM115  closed by who asked for it
+    try:
+        status = os.fstat(stream.fileno())
+        _refuse_special(status, item.path)
+        if status.st_size == 0:
+            raise InputError("empty", item.name, "the file is empty")
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def _in_memory(data: bytes, item: Input, why_not: str) -> IO[bytes]:
+    if not data:
+        raise InputError("empty", item.name, why_not)
+    return io.BytesIO(data)
+
+
+def _refuse_special(status: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        if stat.S_ISDIR(status.st_mode) and not os.access(path, os.R_OK | os.X_OK):
+            raise InputError("permission", path, "it is a folder that this user may not read")
+        types = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+        what = types.get(stat.S_IFMT(status.st_mode), "a device")
+        raise InputError("not-a-file", path, f"it is {what}, not an image file")

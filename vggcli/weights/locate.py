@@ -1,0 +1,44 @@
+"""From what a person calls weights to the file: a path, the demo, a published file's name, or a variant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vggcli.errors import MismatchError, WeightsError
+from vggcli.network import zoo
+from vggcli.weights import store
+
+DEMO_FILE = Path(__file__).resolve().parent.parent / "demo" / "digits.safetensors"
+
+
+def locate(weights: str | None, arch: str | None, options: store.FetchOptions) -> Path:
+    """The weights file that a command line means, fetched if it must be.
+
+    Args:
+        weights: a path, "demo", the name of a published file or of a variant; None for the variant's ImageNet weights.
+        arch: the variant asked for; None for what the weights say.
+
+    Raises:
+        UsageError: no such variant.
+        WeightsError: no such file; DownloadError: it cannot be fetched.
+    """
+    if weights is None:
+        weights = zoo.variant(arch or zoo.DEFAULT_VARIANT).name
+    elif os.path.lexists(weights) and weights != zoo.DEMO and not _is_folder_named_as(weights):
+        return Path(weights)
+    if weights == zoo.DEMO:
+        return DEMO_FILE
+    row = zoo.VARIANTS.get(weights)
+    file = row.weights if row else zoo.published(weights)
+    if file is None:
+        near = f"Give a file, {zoo.DEMO}, or the name of a variant such as {zoo.DEFAULT_VARIANT}"
+        raise WeightsError("cannot read weights", weights, "there is no such file", near)
+    if file.refusal:
+        raise MismatchError("cannot classify with", file.name, file.refusal, f"Use {file.variant}'s own weights")
+    return store.fetch(file.url, file.sha256_prefix, options)
+
+
+def _is_folder_named_as(variant: str) -> bool:
+    """A folder `vgg16`, of results say, is no weights file; then the variant is meant."""
+    return variant in zoo.VARIANTS and os.path.isdir(variant)
