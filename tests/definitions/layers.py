@@ -9,7 +9,7 @@ from networks import STAGES
 from torch import nn
 
 Row = Sequence[int | str]
-WIDTHS = (6, 8, 12, 16, 16)  # of the five stages: in every proportion as the paper's that a reader could look at
+WIDTHS = (6, 8, 12, 16, 16)  # of the five stages; the paper's last two are equal as well
 LAST = WIDTHS[-1]
 GRID = LAST * 49  # features of a 7x7 map: 25088 in the paper
 HIDDEN = 40  # 4096 in the paper

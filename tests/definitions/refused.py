@@ -242,7 +242,7 @@ REFUSED = {
         Refused("fcn", _file(fcn), ("FCN|segment",)),
         Refused("u-net", _file(unet), ("U-Net|segment|decoder",)),
         Refused("resnet", _file(resnet), ("ResNet",)),
-        Refused("alexnet", _file(alexnet), ("AlexNet|11x11",)),
+        Refused("alexnet", _file(alexnet), ("AlexNet|11x11|11, 11",)),
         Refused("two-heads", _file(two_heads), ("age_head", "gender_head")),
         Refused("student-and-teacher", _file(student_and_teacher), ("student", "teacher")),
         Refused("broken-head", _file(broken_head), ("fc2 takes 4096 where fc1 gives 256",)),
@@ -272,7 +272,9 @@ REFUSED = {
         Refused("caffemodel", _bytes(b"\x0a\x07VGG_ILSVRC" + bytes(200), "VGG_16.caffemodel"), ("Caffe",)),
         Refused("keras", _bytes(b"\x89HDF\r\n\x1a\n" + bytes(200), "vgg16_weights.h5"), ("Keras|HDF5",)),
         Refused(
-            "lua-torch", _bytes(b"\x04\0\0\0\x01\0\0\0\x03\0\0\0V 1\r\0\0\0nn.Sequential", "VGG_FACE.t7"), ("Torch",)
+            "lua-torch",
+            _bytes(b"\x04\0\0\0\x01\0\0\0\x03\0\0\0V 1\r\0\0\0nn.Sequential", "VGG_FACE.t7"),
+            ("Torch7|Lua",),
         ),
         Refused(
             "matlab",
