@@ -15,7 +15,7 @@ from torch.nn import functional
 
 _SHARPNESS = 1.2  # deviation of the logits: no class is certain and none forgotten
 _PICTURES = 3
-_CENTRED = 0.6  # of each channel's mean is taken away; all of it, and depth turns the least noise into another answer
+_CENTRED = 0.2  # of each channel's mean is taken away; all of it, and depth turns the least noise into another answer
 
 
 @cache
@@ -26,7 +26,8 @@ def picture(number: int = 0) -> Image.Image:
     pixels = np.zeros((225, 300, 3))
     for channel in range(3):
         wave = random.uniform(0.005, 0.05, 4)
-        pixels[..., channel] = 120 + 70 * np.sin(x * wave[0] + y * wave[1] + 5 * wave[2] * channel) * np.cos(
+        light, contrast = random.uniform(30, 225), random.uniform(20, 70)
+        pixels[..., channel] = light + contrast * np.sin(x * wave[0] + y * wave[1] + 5 * wave[2] * channel) * np.cos(
             y * wave[3]
         )
     for _ in range(12):
