@@ -11,9 +11,9 @@ from pathlib import Path
 
 from vggcli.errors import MismatchError, UsageError
 from vggcli.images.recipe import Recipe
-from vggcli.network import labels, zoo
+from vggcli.network import zoo
 from vggcli.network.layers import Architecture
-from vggcli.weights import description, key_mapping, model, state_dict
+from vggcli.weights import class_names, description, key_mapping, model, state_dict
 from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint, read_checkpoint
 from vggcli.weights.key_mapping import KeyMapping
 from vggcli.weights.locate import DEMO_FILE
@@ -140,7 +140,7 @@ def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
         wrapper=found.wrapper,
         mapping=mapping,
         variant=variant.name if variant else None,
-        labels=labels.in_checkpoint(checkpoint.root, checkpoint.metadata),
+        labels=class_names.in_checkpoint(checkpoint, mapping.num_classes if mapping else None),
         notes=notes,
         statistics={key: statistics(tensor) for key, tensor in found.tensors.items()} if stats else {},
     )

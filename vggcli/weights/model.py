@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from vggcli.errors import MismatchError
 from vggcli.images.recipe import IMAGENET, Recipe
-from vggcli.network import labels, zoo
+from vggcli.network import zoo
 from vggcli.network.layers import Architecture, Shape
-from vggcli.weights import key_mapping, state_dict
+from vggcli.weights import class_names, key_mapping, state_dict
 from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint
 from vggcli.weights.description import differences, first_few, notes
 from vggcli.weights.locate import DEMO_FILE
@@ -128,8 +128,13 @@ def open_model(
         if weights is None:
             raise MismatchError(what, str(path), "it holds no named tensors", f"See `vgg inspect {path}`")
         variant, mapping = _checked(read(weights), asked, path, what)
-        own = labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
-        names = labels.for_model(mapping.architecture.num_classes, labels_path, own)
+        named = class_names.choose(
+            checkpoint,
+            mapping.architecture.num_classes,
+            labels_path,
+            beside=None if path == DEMO_FILE else path,
+            is_imagenet=file is not None,
+        )
     except BaseException:
         checkpoint.close()
         raise
@@ -137,9 +142,9 @@ def open_model(
         variant.name,
         path,
         mapping,
-        names,
+        named.names,
         recipe_of(mapping),
-        notes(mapping, variant.name, weights),
+        notes(mapping, variant.name, weights) + named.notes,
         weights.tensors,
         checkpoint,
     )

@@ -11,13 +11,7 @@ from struct import Struct
 from vggcli.weights.checkpoint import limits
 from vggcli.weights.checkpoint.pickle.values import Inert
 
-NUMBERS = {
-    "b1": "?",
-    **{f"{sign}{width}": code for sign, codes in (("i", "bhiq"), ("u", "BHIQ")) for width, code in zip("1248", codes)},
-    "f2": "e",
-    "f4": "f",
-    "f8": "d",
-}
+NUMBERS = dict(zip("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split(), "?bhiqBHIQefd", strict=True))
 Value = bool | int | float | str
 
 
