@@ -12,7 +12,7 @@ from vggcli.weights.checkpoint.pickle.persistent import parse_key, parse_storage
 from vggcli.weights.checkpoint.pickle.tree import to_plain_data
 from vggcli.weights.checkpoint.pickle.values import Global, Opaque
 from vggcli.weights.checkpoint.problems import Forbidden, Unreadable, quote, truncated
-from vggcli.weights.checkpoint.recognise import NAME_WEIGHTS, PICKLE, unknown
+from vggcli.weights.checkpoint.recognise import PICKLE, unknown
 from vggcli.weights.checkpoint.source import Cursor, Source
 from vggcli.weights.checkpoint.tensor import DTYPES, Storage
 
@@ -39,7 +39,7 @@ def read_legacy(source: Source, thorough: bool) -> object:
             raise
         raise unknown() from problem  # a text that begins like a pickle of protocol 0
     if magic != MAGIC:
-        raise Unreadable("it is a plain pickle, not a file of torch.save", NAME_WEIGHTS)
+        raise Unreadable("it is a plain pickle", "Name a file that torch.save or safetensors has written")
     if Machine(cursor, _no_storages).run() != PROTOCOL:
         raise Unreadable("it was written by an unknown version of torch.save", "Save it again with a current PyTorch")
     Machine(cursor, _no_storages).run()

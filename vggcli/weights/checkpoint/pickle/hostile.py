@@ -93,9 +93,9 @@ def is_hostile(module: str, name: str) -> bool:
         return True
     if any(part.startswith("__") and part.endswith("__") for part in parts):
         return True
-    # "torch.serialization" and "os.system": attributes that are modules lead anywhere
-    steps = [module.partition(".")[0], *(parts if len(parts) > 1 else ())]
-    if any(_is_module_of_harm(step) for step in steps):
+    # "os.system" of "torch.serialization", "_sys" of "collections": attributes that are modules lead anywhere.
+    steps = parts if len(parts) > 1 or name.startswith("_") else []
+    if any(_is_module_of_harm(step) for step in (module.partition(".")[0], *(step.lstrip("_") for step in steps))):
         return True
     return dotted in _NAMES or parts[-1] in _VERBS or any(f"{dotted}.".startswith(f"{known}.") for known in _MODULES)
 
