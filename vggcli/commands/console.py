@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from vggcli.weights.download import progress as download
 
 
 class Progress(Protocol):
@@ -11,15 +14,6 @@ class Progress(Protocol):
 
     def advance(self, classified: int, failed: int) -> None:
         """So many images are done."""
-
-
-class Transfer(Protocol):
-    """How far a download is; see `vggcli.weights.download.progress`."""
-
-    def begin(self, done: int, total: int | None) -> None: ...
-    def moved(self, done: int) -> None: ...
-    def note(self, text: str) -> None: ...
-    def close(self) -> None: ...
 
 
 class Console(Protocol):
@@ -46,7 +40,7 @@ class Console(Protocol):
             wanted: whether the results leave room for it.
         """
 
-    def transfer(self, name: str) -> Transfer:
+    def transfer(self, name: str) -> download.Progress:
         """A view of the download of the file of this name."""
 
     def restore_cursor(self) -> None:
