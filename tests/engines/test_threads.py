@@ -19,7 +19,6 @@ from engine_examples import SIZE, logits, opened
 from numpy.typing import NDArray
 
 from vggcli.engines import devices
-from vggcli.engines.threads import Worker
 from vggcli.engines.openvino import OpenVINOEngine
 from vggcli.engines.threads import Worker
 from vggcli.engines.torch import TorchEngine
