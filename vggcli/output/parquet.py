@@ -57,7 +57,9 @@ class ParquetSink(LineSink[R]):
             raise UsageError(
                 "will not overwrite", str(output), "the file exists", "Add --resume to go on with it or --overwrite"
             )
-        super().__init__("jsonl", codec, open_file(self._journal, overwrite=overwrite, resume=resume))
+        super().__init__(
+            "jsonl", codec, open_file(self._journal, overwrite=overwrite, resume=resume, follow_links=False)
+        )
 
     def close(self, settings: RunSettings | None = None) -> None:
         """Make the Parquet file and remove the journal.

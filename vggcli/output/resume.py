@@ -172,6 +172,7 @@ class ResumableOutput(Generic[R]):
                     source.seek(failed.end)
                 _copy(source, file, old.lines.stat().st_size - source.tell())
 
+        old.sink.stream.give_way()
         with in_plain_words(old.lines):
             files.replace_file(old.lines, write)
         self._retried.clear()
