@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vggcli.errors import UsageError
+from vggcli.json_reader import parse_json
 
 IMAGENET_CLASSES = 1000
+_MOST_CHARACTERS = 16 << 20  # of a list of names as JSON: 100,000 names of 160 characters
 _LIST_KEYS = ("labels", "classes", "class_names", "categories")
 _MAP_KEYS = ("idx_to_class", "id2label", "class_to_idx", "label2id")
 
@@ -83,8 +84,8 @@ def _parsed(value: object) -> object:
     # safetensors metadata holds only strings, so lists travel in it as JSON.
     if isinstance(value, str) and value[:1] in "[{":
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_json(value, _MOST_CHARACTERS)
+        except ValueError:
             return None
     return value
 
