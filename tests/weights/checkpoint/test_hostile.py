@@ -481,3 +481,48 @@ def test_the_public_face_imports_nothing_that_its_table_does_not_name(name: str)
     assert set(sys.modules) <= before
     # Nothing in the package but its own modules is a home, whatever the name.
     assert all(home.startswith("vggcli.") for home in vggcli._HOMES)
+
+
+# Few bytes that stand for many
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+def test_tensors_that_repeat_their_numbers_are_bounded_together(form: str, tmp_path: Path) -> None:
+    few = {f"t{n}": torch.zeros(()).expand(1 << 26) for n in range(4)}
+    with open_checkpoint(save(few, tmp_path / "few.pth", form)) as checkpoint:
+        assert isinstance(checkpoint.root, dict)
+        assert len(checkpoint.root) == 4
+    more = few | {f"u{n}": torch.zeros(()).expand(1 << 26) for n in range(300)}
+    data = save(more, tmp_path / "more.pth", form).read_bytes()
+    assert "repeat" in str(problem(data, tmp_path / "w"))
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+def test_views_of_one_storage_are_bounded_together(form: str, tmp_path: Path) -> None:
+    base = torch.zeros(1 << 16)
+    views = {f"t{n}": base[n % 7 :] for n in range(10_000)}
+    data = save(views, tmp_path / "w.pth", form).read_bytes()
+    assert "repeat" in str(problem(data, tmp_path / "w"))
+
+
+def test_one_tensor_under_many_keys_is_one_tensor(tmp_path: Path) -> None:
+    one = torch.zeros(()).expand(1 << 26)
+    with open_checkpoint(save({f"t{n}": one for n in range(1000)}, tmp_path / "w.pth", "zip")) as checkpoint:
+        assert isinstance(checkpoint.root, dict)
+        assert len(set(checkpoint.root.values())) == 1
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
+def test_a_key_longer_than_any_is_refused_and_shown_cut(form: str, tmp_path: Path) -> None:
+    data = save({"k" * 100_000: torch.zeros(2)}, tmp_path / "w.pth", form).read_bytes()
+    message = str(problem(data, tmp_path / "w"))
+    assert "a key of 100,000 characters: 'kkk" in message
+    assert len(message) < 500 + len(str(tmp_path))
+
+
+def test_a_name_in_a_message_commands_no_terminal(tmp_path: Path) -> None:
+    name = "a\x1b[31m\u202egnp"
+    error = problem(torch_zip(b"}(" + 2 * (text(name) + b"N") + b"u."), tmp_path / "w")
+    assert "\x1b" not in str(error)
+    assert "\u202e" not in str(error)
+    assert r"'a\x1b[31m\u202egnp' twice" in str(error)
