@@ -15,7 +15,7 @@ from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
 from vggcli.engines import Engine, choice
 from vggcli.errors import StoppedError
-from vggcli.images import discover
+from vggcli.images import counting, discover
 from vggcli.network import labels
 from vggcli.output.formats import choose_format
 from vggcli.output.predictions import PredictionCodec
@@ -137,8 +137,9 @@ class _Prediction:
         )
         self._output_is_open.set()
         try:
-            leaves_room = request.output is not None or not self._console.shows_results
-            with self._console.progress(leaves_room) as progress, self._output as output:
+            leaves_room = request.output is not None or not self._console.shares_terminal
+            counts = counting.count(request.inputs, request.files_from, recursive=request.recursive, null=request.null)
+            with self._console.progress(leaves_room, counts) as progress, self._output as output:
                 self._write(output, progress)
                 if self._interruption.signal is not None:
                     raise _InterruptedError  # through the output, so that it knows that it is not complete
@@ -154,7 +155,7 @@ class _Prediction:
             else:
                 self._failures[record.failure.kind] += 1
                 self._say_failure(record)
-            progress.advance(self._classified, self._failures.total())
+            progress.advance(self._classified, self._failures.total(), output.kept)
             self._stop_after_failures(record)
 
     def _say_failure(self, record: Record) -> None:
