@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vggcli.errors import UsageError
+from vggcli.json_reader import parse_json
 
 IMAGENET_CLASSES = 1000
 LONGEST_CHARACTERS = 1000  # one name; ImageNet's longest has 121
@@ -84,7 +84,7 @@ def _in_json(text: str, path: str, own: Sequence[str] | None) -> tuple[str, ...]
         value = None
     if value is None and not is_called_so:
         return None  # a name that begins with a bracket
-    names = translated(own or (), value) or _names(value) or in_checkpoint(value, {})
+    names = translated(own or (), value) or of_value(value) or in_checkpoint(value, {})
     if not names:
         why = "it is no JSON" if value is None else "its JSON holds no names by number"
         raise UsageError("cannot read the labels", path, why, _JSON_NEXT)
@@ -142,12 +142,27 @@ def in_checkpoint(root: object, metadata: Mapping[str, str], num_classes: int | 
     for holder in (root, metadata):
         if not isinstance(holder, Mapping):
             continue
-        found = {_folded(key): value for key, value in holder.items() if isinstance(key, str)}
-        for key in _KEYS:
-            names = _names(_parsed(found.get(key)))
+        for value in candidates(holder):
+            names = of_value(value)
             if names is not None and (num_classes is None or fits(len(names), num_classes)):
-                return _checked(names)
+                return names
     return None
+
+
+def candidates(holder: Mapping[object, object]) -> list[object]:
+    """What a dict holds under the customary keys, the surest first."""
+    found = {_folded(key): value for key, value in holder.items() if isinstance(key, str)}
+    return [found[key] for key in _KEYS if key in found]
+
+
+def of_value(value: object) -> tuple[str, ...] | None:
+    """The names in a list, a table of names and numbers, or either as JSON; None in anything else.
+
+    Raises:
+        UnusableError: they are too long, one of them or all together.
+    """
+    names = _names(_parsed(value))
+    return None if names is None else _checked(names)
 
 
 def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -169,8 +184,8 @@ def _parsed(value: object) -> object:
     # safetensors metadata holds only strings, so lists travel in it as JSON.
     if isinstance(value, str) and value[:1] in "[{":
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_json(value, _MOST_CHARACTERS_OF_ALL)
+        except ValueError:
             return None
     return value
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vggcli.errors import CheckpointError
+from vggcli.json_reader import parse_json, read_json
 from vggcli.network import labels
 from vggcli.weights.checkpoint import Checkpoint, Inert
 
@@ -46,9 +45,14 @@ def choose(
 
     Raises:
         UsageError: the user's file cannot be read or has another number of names.
-        CheckpointError: the checkpoint's names are longer than names are.
+        labels.UnusableError: the checkpoint's names are too long, and the user gives none.
     """
-    own = in_checkpoint(checkpoint, num_classes)
+    try:
+        own = in_checkpoint(checkpoint, num_classes)
+    except labels.UnusableError:
+        if labels_path is None:
+            raise
+        own = None
     if labels_path is not None or own is not None:
         return ClassNames(labels.for_model(num_classes, labels_path, own))
     names, notes = _in_neighbours(beside, num_classes) if beside is not None else (None, ())
@@ -65,26 +69,26 @@ def in_checkpoint(checkpoint: Checkpoint, num_classes: int | None) -> tuple[str,
     there is one.
 
     Raises:
-        CheckpointError: they are too long, one of them or all together.
+        labels.UnusableError: they are too long, one of them or all together.
     """
-    try:
-        return _in_tree(checkpoint.root, num_classes) or _in_tree(checkpoint.metadata, num_classes)
-    except labels.UnusableError as error:
-        why = f"the names of its classes are unusable: {error}"
-        raise CheckpointError("cannot read weights", checkpoint.path, why) from error
+    return _in_tree(checkpoint.root, num_classes) or _in_tree(checkpoint.metadata, num_classes)
 
 
 def _in_tree(root: object, num_classes: int | None) -> tuple[str, ...] | None:
     holders = [*_holders(root)]
-    for holder in holders:
-        names = labels.in_checkpoint(holder, {}, num_classes)
-        if names is not None:
+    examined: set[int] = set()  # by identity: a file may hold one long list in many places
+    for value in (value for holder in holders for value in labels.candidates(holder)):
+        if id(value) in examined:
+            continue
+        examined.add(id(value))
+        names = labels.of_value(value)
+        if names is not None and (num_classes is None or labels.fits(len(names), num_classes)):
             tables = (other.get(key) for other in holders for key in _TO_NAME)
             return next((better for table in tables if (better := labels.translated(names, table))), names)
     return None
 
 
-def _holders(root: object) -> Iterator[Mapping[str, object]]:
+def _holders(root: object) -> Iterator[Mapping[object, object]]:
     """The dicts of a file, the attributes of its objects and what its texts hold as JSON, the outermost first."""
     waiting = deque([(root, 0)])
     seen: dict[int, object] = {}  # by identity, and held for it
@@ -93,18 +97,18 @@ def _holders(root: object) -> Iterator[Mapping[str, object]]:
         if id(node) in seen or depth > _DEPTH:
             continue
         seen[id(node)] = node
+        if isinstance(node, str):
+            node = _document(node)
         if isinstance(node, Inert):
             waiting.extendleft(((node.attributes, depth), (node.entries, depth)))
         elif isinstance(node, Mapping):
             yield node
-            waiting.extend((value, depth + 1) for value in map(_opened, node.values()) if value is not None)
+            waiting.extend((value, depth + 1) for value in node.values() if _may_hold(value))
 
 
-def _opened(value: object) -> object:
-    """A dict or object, also one that is written as JSON; None for anything else."""
-    if isinstance(value, str) and value[:1] == "{":
-        value = _document(value)
-    return value if isinstance(value, Mapping | Inert) else None
+def _may_hold(value: object) -> bool:
+    """Whether this is a dict or object, also one that is written as JSON."""
+    return value[:1] == "{" if isinstance(value, str) else isinstance(value, Mapping | Inert)
 
 
 def _in_neighbours(path: Path, num_classes: int) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
@@ -115,8 +119,7 @@ def _in_neighbours(path: Path, num_classes: int) -> tuple[tuple[str, ...] | None
         if document is None:
             continue
         try:
-            plain = labels.in_checkpoint({"labels": document}, {}) if name == NEIGHBOURS[0] else None
-            names = plain or _in_tree(document, num_classes)
+            names = (labels.of_value(document) if name == NEIGHBOURS[0] else None) or _in_tree(document, num_classes)
         except labels.UnusableError as error:
             notes.append(f"{name} beside it is ignored: {error}")
             continue
@@ -130,17 +133,14 @@ def _in_neighbours(path: Path, num_classes: int) -> tuple[tuple[str, ...] | None
 def _read(path: Path) -> object:
     """The JSON document of that name; None when there is none."""
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return _document(file.read(_MOST_BYTES + 1).decode("utf-8-sig"))
-    except (OSError, UnicodeDecodeError):
+        return read_json(path, _MOST_BYTES) if path.is_file() else None
+    except (OSError, ValueError):
         return None
 
 
 def _document(text: str) -> object:
     """The value of a JSON text; None for one that is none, or too long."""
     try:
-        return json.loads(text) if len(text) <= _MOST_BYTES else None
-    except (ValueError, RecursionError):
+        return parse_json(text, _MOST_BYTES)
+    except ValueError:
         return None

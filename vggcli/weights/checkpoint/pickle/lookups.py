@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vggcli.text import printable
 from vggcli.weights.checkpoint import limits
 from vggcli.weights.checkpoint.pickle import allowed, rebuild
 from vggcli.weights.checkpoint.pickle.hostile import is_hostile
@@ -112,5 +113,4 @@ def _renamed(module: str) -> str:
 
 def _dotted(module: str, name: str) -> str:
     """Return "module.name" with Python 3's module name, harmless to print."""
-    text = f"{_renamed(module[: limits.NAME_CHARACTERS])}.{name[: limits.NAME_CHARACTERS]}"
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return printable(f"{_renamed(module[: limits.NAME_CHARACTERS])}.{name[: limits.NAME_CHARACTERS]}")

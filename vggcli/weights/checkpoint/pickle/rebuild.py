@@ -48,6 +48,8 @@ def check_key(value: object, entries: int) -> None:
     Raises:
         Unreadable: another type, or too many.
     """
+    if isinstance(value, str) and len(value) > limits.KEY_CHARACTERS:
+        raise Unreadable(f"it holds a key of {len(value):,} characters: {quote(value)}")
     if isinstance(value, (str, Tensor, PendingTensor, Inert, Opaque, Global)):
         return
     for part in value if isinstance(value, tuple) and 0 < len(value) <= limits.KEY_PARTS else (value,):

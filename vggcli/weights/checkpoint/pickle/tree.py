@@ -14,20 +14,27 @@ from vggcli.weights.checkpoint.tensor import Storage, Tensor
 Node = dict[object, object] | list[object] | tuple[object, ...] | set[object] | frozenset[object] | Inert
 
 
-def to_plain_data(value: object) -> object:
+def to_plain_data(value: object, size: int) -> object:
     """Return a copy of the tree in which old tensors are tensors, NumPy's lists are lists and names are `Opaque`.
 
     Shared containers stay shared. An inert object that leads back to what holds it, as programs' own objects do, holds
     an `Opaque` in that place.
 
+    Args:
+        value: what the pickle made.
+        size: bytes of the file, no fewer than the numbers in it.
+
     Raises:
-        Unreadable: it holds no tensor, a container that contains itself, is nested too deeply, or unfolds into too
-            many values.
+        Unreadable: it holds no tensor, a container that contains itself, is nested too deeply, unfolds into too many
+            values, or its tensors have far more numbers than the file, so that reading them all would take any time.
     """
     copier = _Copier()
     copied, _, _ = copier.copy(value, 0)
     if not copier.tensors:
         raise Unreadable("it holds no tensors", "Name a file of weights")
+    numbers = sum(tensor.numel for tensor in copier.tensors.values())
+    if numbers > limits.SHARED * size + limits.REPEATED_ELEMENTS:
+        raise Unreadable(f"its tensors repeat {size:,} bytes as {numbers:,} numbers", "Save each tensor with clone()")
     return copied
 
 
@@ -49,7 +56,7 @@ def foreign_names(root: object) -> tuple[str, ...]:
 
 class _Copier:
     def __init__(self) -> None:
-        self.tensors = 0
+        self.tensors: dict[int, Tensor] = {}  # by identity
         self._done: dict[int, tuple[object, int, int]] = {}  # by identity: what `copy` returned
         self._open: dict[int, int] = {}  # by identity: how many inert objects were open around it
         self._inert = 0  # open ones
@@ -112,7 +119,8 @@ class _Copier:
             if value.value is None:
                 raise Unreadable(f"its pickle is damaged: a {value.name} without contents")
             value = value.value
-        self.tensors += isinstance(value, Tensor)
+        if isinstance(value, Tensor):
+            self.tensors[id(value)] = value
         return _named(value)
 
 
