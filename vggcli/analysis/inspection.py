@@ -13,7 +13,8 @@ from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.layers import Architecture
 from vggcli.weights import class_names, description, key_mapping, model, state_dict
-from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint, read_checkpoint
+from vggcli.weights.checkpoint import Checkpoint, Tensor, foreign_names, open_checkpoint, read_checkpoint
+from vggcli.weights.checkpoint.pickle.refusals import listed
 from vggcli.weights.download.urls import shown
 from vggcli.weights.key_mapping import KeyMapping
 from vggcli.weights.locate import DEMO_FILE
@@ -130,6 +131,9 @@ def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
         own = class_names.in_checkpoint(checkpoint, mapping.num_classes if mapping else None)
     except labels.UnusableError as error:
         own, notes = None, (f"its class names cannot be used: {error}",)
+    foreign = foreign_names(checkpoint.root)
+    if foreign:
+        notes += (f"objects in it are kept as data, and none was made or run: {listed(foreign)}",)
     variant = zoo.of_architecture(mapping.architecture) if mapping else None
     published = zoo.published(Path(checkpoint.path).name)
     if published is not None and published.refusal:

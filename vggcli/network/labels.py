@@ -99,8 +99,14 @@ def translated(names: Sequence[str], table: object) -> tuple[str, ...] | None:
     """
     if not names or not isinstance(table, Mapping):
         return None
-    found = [table.get(name, table.get(int(name)) if name.isdecimal() and len(name) < 10 else None) for name in names]
-    return _checked(tuple(map(str, found))) if all(isinstance(name, str) for name in found) else None
+    found: list[str] = []
+    for name in names:
+        index = _index(name)
+        other = table.get(name) if index is None else table.get(name, table.get(index))
+        if not isinstance(other, str):
+            return None
+        found.append(other)
+    return _checked(tuple(found))
 
 
 def for_model(num_classes: int, path: str | None, own: Sequence[str] | None) -> tuple[str, ...]:

@@ -83,8 +83,8 @@ def _in_tree(root: object, num_classes: int | None) -> tuple[str, ...] | None:
         examined.add(id(value))
         names = labels.of_value(value)
         if names is not None and (num_classes is None or labels.fits(len(names), num_classes)):
-            tables = (other.get(key) for other in holders for key in _TO_NAME)
-            return next((better for table in tables if (better := labels.translated(names, table))), names)
+            tables = {id(table): table for other in holders for table in map(other.get, _TO_NAME)}
+            return next((better for table in tables.values() if (better := labels.translated(names, table))), names)
     return None
 
 

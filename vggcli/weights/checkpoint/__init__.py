@@ -4,6 +4,7 @@
 promise, `pickle.machine` for why nothing in a pickle can run, and `limits` for what a file may cost.
 """
 
+from vggcli.weights.checkpoint.pickle.tree import foreign_names
 from vggcli.weights.checkpoint.pickle.values import Inert, Opaque
 from vggcli.weights.checkpoint.reader import Checkpoint, open_checkpoint, read_checkpoint
 from vggcli.weights.checkpoint.source import FileSource, Source
@@ -17,6 +18,7 @@ __all__ = [
     "Source",
     "Storage",
     "Tensor",
+    "foreign_names",
     "open_checkpoint",
     "read_checkpoint",
 ]
