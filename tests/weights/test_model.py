@@ -282,6 +282,20 @@ def test_an_unreadable_file_is_explained(kind: str, command: list[str], tmp_path
     assert output.err == f"vgg: cannot read weights {path}: {why}\n"
 
 
+def test_a_whole_module_that_is_no_vgg_is_no_vgg(tmp_path: Path, vgg: Vgg) -> None:
+    path = tmp_path / "weights.pth"
+    write_model(path)
+
+    refused, shown = vgg("predict", "x.png", "-w", path), vgg("inspect", path, "-f", "table")
+
+    assert (refused.code, refused.out) == (3, "")
+    assert "its keys are those of no VGG layout" in refused.err
+    assert "torch.save" not in refused.err
+    assert shown.code == 0
+    note = "objects in it are kept as data, and none was made or run: "
+    assert note + "torch.nn.modules.container.Sequential, torch.nn.modules.linear.Linear" in shown.out
+
+
 @pytest.mark.parametrize("command", [["predict", "x.png", "-w"], ["inspect"], ["summary"]])
 def test_a_file_that_ends_early_is_explained(command: list[str], tmp_path: Path, vgg: Vgg) -> None:
     path = tmp_path / "weights.pth"

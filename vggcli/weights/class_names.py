@@ -47,14 +47,11 @@ def choose(
         UsageError: the user's file cannot be read or has another number of names.
         labels.UnusableError: the checkpoint's names are too long, and the user gives none.
     """
-    try:
-        own = in_checkpoint(checkpoint, num_classes)
-    except labels.UnusableError:
-        if labels_path is None:
-            raise
-        own = None
-    if labels_path is not None or own is not None:
-        return ClassNames(labels.for_model(num_classes, labels_path, own))
+    if labels_path is not None:
+        return ClassNames(labels.for_model(num_classes, labels_path, _to_translate(checkpoint, num_classes)))
+    own = in_checkpoint(checkpoint, num_classes)
+    if own is not None:
+        return ClassNames(own)
     names, notes = _in_neighbours(beside, num_classes) if beside is not None else (None, ())
     chosen = labels.for_model(num_classes, None, names)
     if names is None and num_classes == labels.IMAGENET_CLASSES and not is_imagenet:
@@ -74,7 +71,15 @@ def in_checkpoint(checkpoint: Checkpoint, num_classes: int | None) -> tuple[str,
     return _in_tree(checkpoint.root, num_classes) or _in_tree(checkpoint.metadata, num_classes)
 
 
-def _in_tree(root: object, num_classes: int | None) -> tuple[str, ...] | None:
+def _to_translate(checkpoint: Checkpoint, num_classes: int) -> tuple[str, ...] | None:
+    """The checkpoint's names for a table of the user's, as they are; None without, or when they cannot be used."""
+    try:
+        return _in_tree(checkpoint.root, num_classes, translate=False)
+    except labels.UnusableError:
+        return None
+
+
+def _in_tree(root: object, num_classes: int | None, *, translate: bool = True) -> tuple[str, ...] | None:
     holders = [*_holders(root)]
     examined: set[int] = set()  # by identity: a file may hold one long list in many places
     for value in (value for holder in holders for value in labels.candidates(holder)):
@@ -83,7 +88,7 @@ def _in_tree(root: object, num_classes: int | None) -> tuple[str, ...] | None:
         examined.add(id(value))
         names = labels.of_value(value)
         if names is not None and (num_classes is None or labels.fits(len(names), num_classes)):
-            tables = {id(table): table for other in holders for table in map(other.get, _TO_NAME)}
+            tables = {id(table): table for other in holders * translate for table in map(other.get, _TO_NAME)}
             return next((better for table in tables.values() if (better := labels.translated(names, table))), names)
     return None
 
