@@ -208,7 +208,7 @@ try:
     print("fits")
 except MemoryError as error:
     print(type(error).__name__, (size() - before) // 10**6)  # while the error lives, and what it holds
-jobs = [Job(Input(str(number))) for number in range(len(pixels))]
+jobs = [Job(Input(str(number)), Attempt()) for number in range(len(pixels))]
 for job, image in zip(jobs, pixels):
     job.image, job.done = image, True
 batches, given = [jobs, None], []
