@@ -12,7 +12,7 @@ import networks
 import numpy as np
 import pytest
 import torch
-from checkpoint_examples import save
+from checkpoint_examples import bounded, save
 from conftest import Vgg
 from networks import NARROW, STAGES, Staged, Timm, Torchvision, hollow, randomised, shapes_of
 from torch import nn
@@ -388,3 +388,24 @@ def test_a_tensor_alone_is_no_state_dict(tmp_path: Path, vgg: Vgg) -> None:
 def test_the_network_of_the_tests_is_the_demos() -> None:
     """What the tests above call demo is read off widths and depths, as for any file."""
     assert tuple(networks.NARROW) == tuple(stage[0] for stage in zoo.VARIANTS["demo"].architecture.stages)
+
+
+def test_a_few_bytes_that_stand_for_gigabytes_are_refused_before_they_are_laid_out(tmp_path: Path) -> None:
+    with closing(open_model(hollow_file(tmp_path / "w.pth", hidden=4096))) as opened:
+        with bounded(memory=64 << 20), pytest.raises(MismatchError, match="repeat the same few numbers"):
+            opened.array("classifier.0.weight")
+        with pytest.raises(MismatchError, match="repeat the same few numbers"):
+            opened.check_numbers()
+
+
+def test_names_that_are_no_names_are_refused_unless_others_are_given(tmp_path: Path) -> None:
+    names = ["x" * 2_000] * 10
+    path = save(
+        {"state_dict": hollow(shapes_of(Torchvision, STAGES["vgg11"])), "classes": names}, tmp_path / "w", "zip"
+    )
+
+    with pytest.raises(MismatchError, match=r"name 1 has 2,000 characters.*--labels FILE"):
+        open_model(path)
+    (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
+    with closing(open_model(path, labels_path=str(tmp_path / "names.txt"))) as opened:
+        assert opened.labels == tuple("abcdefghij")

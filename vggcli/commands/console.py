@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from vggcli.weights.download import progress as download
 
 
 class Progress(Protocol):
@@ -12,15 +15,6 @@ class Progress(Protocol):
 
     def advance(self, classified: int, failed: int, kept: int = 0) -> None:
         """So many images are done, and so many were done by an earlier run."""
-
-
-class Transfer(Protocol):
-    """How far a download is; see `vggcli.weights.download.progress`."""
-
-    def begin(self, done: int, total: int | None) -> None: ...
-    def moved(self, done: int) -> None: ...
-    def note(self, text: str) -> None: ...
-    def close(self) -> None: ...
 
 
 class Console(Protocol):
@@ -53,7 +47,7 @@ class Console(Protocol):
                 It is iterated in another thread.
         """
 
-    def transfer(self, name: str) -> Transfer:
+    def transfer(self, name: str) -> download.Progress:
         """A view of the download of the file of this name."""
 
     def leave_terminal(self) -> None:

@@ -20,6 +20,7 @@ from vggcli.network import labels
 from vggcli.output.formats import choose_format
 from vggcli.output.predictions import PredictionCodec
 from vggcli.output.resume import ResumableOutput, open_output
+from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import check_file
 from vggcli.records import Provenance, Record
 from vggcli.settings import Settings
@@ -68,16 +69,23 @@ def predict(request: Request, console: Console) -> int:
     format = choose_format(request.format, request.output, console.shows_results)
     if request.output is not None:
         check_file(request.output, replace=request.resume or request.overwrite)
+        _check_sources(request, request.output, request.settings.weights)
     skipped = discover.Skipped()
     found = discover.discover(
         request.inputs, skipped, recursive=request.recursive, files_from=request.files_from, null=request.null
     )
     classifier = Classifier(request.settings, progress=console.transfer)
+    if request.output is not None:
+        _check_sources(request, request.output, classifier.model.path)
     for text in classifier.notes:
         console.note(text)
     code = _Prediction(request, classifier, format, found, console).run()
     _say_skipped(skipped, console)
     return code
+
+
+def _check_sources(request: Request, output: Path, weights: str | Path | None) -> None:
+    check_output_is_no_source(output, request.inputs, (weights, request.settings.labels, request.files_from))
 
 
 class _Prediction:

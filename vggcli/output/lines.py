@@ -97,6 +97,7 @@ class LineSink(Generic[R]):
     def close(self, settings: RunSettings | None = None) -> None:
         """Finish; a csv without records is its header. The settings are not part of these formats."""
         self._begin()
+        self.stream.check_is_in_place()
         self.stream.close()
 
     def suspend(self) -> None:
