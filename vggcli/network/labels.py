@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vggcli.errors import UsageError
+from vggcli.json_reader import parse_json
 
 IMAGENET_CLASSES = 1000
 LONGEST_CHARACTERS = 1000  # one name; ImageNet's longest has 121
@@ -111,8 +111,8 @@ def _parsed(value: object) -> object:
     # safetensors metadata holds only strings, so lists travel in it as JSON.
     if isinstance(value, str) and value[:1] in "[{":
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_json(value, _MOST_CHARACTERS_OF_ALL)
+        except ValueError:
             return None
     return value
 

@@ -54,8 +54,8 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The weights as shown to people: the file's name, or what the demo is."""
-        return f"demo ({zoo.DEMO_WHAT})" if self.path == DEMO_FILE else self.path.name
+        """The weights as shown to people: the file's name, or "demo"."""
+        return zoo.DEMO if self.path == DEMO_FILE else self.path.name
 
     def array(self, key: str) -> NDArray[np.float32]:
         """The tensor of a canonical key, float32 in the network's shape; a view of the mapped file where it can be.

@@ -17,6 +17,7 @@ import shutil
 from pathlib import Path
 
 from vggcli.files import rename_durably
+from vggcli.json_reader import read_json
 from vggcli.weights.download.retry import TransferError
 
 _BLOCK = 1 << 20  # bytes read at a time for hashing
@@ -70,7 +71,7 @@ class PartialFile:
     def _load_earlier_run(self) -> None:
         """Read the note; without a readable one the bytes of an earlier run are worth nothing."""
         try:
-            note = json.loads(self._note.read_text("utf-8"))
+            note = read_json(self._note)
             total, validator = note["total"], note["validator"]
             known = (total is None or isinstance(total, int)) and (validator is None or isinstance(validator, str))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -190,4 +191,4 @@ class PartialFile:
 
 
 def _open_or_create(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o666)
+    return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
