@@ -190,6 +190,7 @@ sys.path[:0] = sys.argv[2:]
 import networks, numpy as np
 from engine_examples import logits, opened
 from vggcli.images.discover import Input
+from vggcli.images.attempt import Attempt
 from vggcli.run.batches import Inference, Job
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.model import open_model
