@@ -18,7 +18,7 @@ from vggcli.commands.named import must_fetch, nothing_is_there, say_skipped
 from vggcli.commands.sorting import Sorting
 from vggcli.engines import Engine, choice
 from vggcli.errors import StoppedError
-from vggcli.images import discover
+from vggcli.images import counting, discover
 from vggcli.network import labels
 from vggcli.output.formats import choose_format
 from vggcli.output.predictions import PredictionCodec
@@ -199,8 +199,9 @@ class _Prediction:
         )
         self._output_is_open.set()
         try:
-            leaves_room = not request.quiet and (request.output is not None or not self._console.shows_results)
-            with self._console.progress(leaves_room) as progress, self._output as output:
+            leaves_room = not request.quiet and (request.output is not None or not self._console.shares_terminal)
+            counts = counting.count(request.inputs, request.files_from, recursive=request.recursive, null=request.null)
+            with self._console.progress(leaves_room, counts) as progress, self._output as output:
                 self._write(output, progress)
                 if self._interruption.signal is not None:
                     raise _InterruptedError  # through the output, so that it knows that it is not complete
@@ -220,7 +221,7 @@ class _Prediction:
             else:
                 self._failures[record.failure.kind] += 1
                 self._say_failure(record)
-            progress.advance(self._classified, self._failures.total())
+            progress.advance(self._classified, self._failures.total(), output.kept)
             self._stop_after_failures(record)
 
     def _say_failure(self, record: Record) -> None:

@@ -16,6 +16,7 @@ import os
 import shutil
 from pathlib import Path
 
+from vggcli.files import rename_durably
 from vggcli.json_reader import read_json
 from vggcli.weights.download.retry import TransferError
 
@@ -185,14 +186,8 @@ class PartialFile:
         if os.fstat(self._file.fileno()).st_mtime_ns != self._hashed_ns:
             raise TransferError(_SHARED)
         self._file.close()
-        self.path.replace(goal)
+        rename_durably(self.path, goal)
         self._note.unlink(missing_ok=True)
-        if os.name == "posix":  # elsewhere a folder cannot be opened to be synced
-            folder = os.open(goal.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
 
 def _open_or_create(path: str, flags: int) -> int:
