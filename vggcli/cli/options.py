@@ -52,6 +52,9 @@ FilesFrom = Annotated[
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --files-from end with a zero byte.", rich_help_panel=INPUT)
 ]
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", help="That there are no images is no failure.", rich_help_panel=INPUT)
+]
 Resize = Annotated[
     ResizeName,
     typer.Option(
@@ -221,6 +224,38 @@ MaxErrors = Annotated[
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
+]
+
+MinProb = Annotated[
+    float,
+    typer.Option(
+        "--min-prob",
+        metavar="P",
+        min=0,
+        max=1,
+        help="Leave out classes below this probability.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SortInto = Annotated[
+    Path | None,
+    typer.Option(
+        "--sort-into",
+        metavar="DIR",
+        help="Put each image into DIR/<best class>/ as well.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+SortLink = Annotated[
+    bool,
+    typer.Option(
+        "--link/--copy", help="Sort symbolic links into DIR instead of copies (--copy).", rich_help_panel=OUTPUT
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what --sort-into would do.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing but results and failures.", rich_help_panel=OUTPUT)
 ]
 
 Listing = Annotated[ListingFormat, typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.")]
