@@ -52,7 +52,7 @@ def write_sidecar(output: Path, format: str, kind: str, settings: RunSettings) -
         del entries["records"]
     for name, default in _defaults(
         settings
-    ).items():  # so that runs without a later option write what they always wrote
+    ).items():  # what earlier versions wrote stays as it is
         if entries[name] == default:
             del entries[name]
     data = (json.dumps(entries, indent=2) + "\n").encode()
