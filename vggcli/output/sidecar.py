@@ -50,9 +50,7 @@ def write_sidecar(output: Path, format: str, kind: str, settings: RunSettings) -
     entries = _entries(format, kind, settings)
     if kind == _FIRST_KIND:
         del entries["records"]
-    for name, default in _defaults(
-        settings
-    ).items():  # what earlier versions wrote stays as it is
+    for name, default in _defaults(settings).items():  # what earlier versions wrote stays as it is
         if entries[name] == default:
             del entries[name]
     data = (json.dumps(entries, indent=2) + "\n").encode()
