@@ -113,6 +113,7 @@ class Provenance:
         device: "cpu", "cuda:0", ... (information).
         precision: "fp32", "bf16" or "fp16": what really ran.
         top_k: number of predictions per record.
+        min_prob: predictions below this probability were left out of the records.
     """
 
     version: str = field(metadata=INFORMATION)
@@ -126,6 +127,7 @@ class Provenance:
     device: str = field(metadata=INFORMATION)
     precision: str
     top_k: int
+    min_prob: float = 0.0
 
     def describe(self) -> str:
         """What ran, in one line for people."""

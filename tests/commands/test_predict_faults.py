@@ -196,7 +196,7 @@ def test_a_run_that_stopped_can_be_resumed(mixed: list[Path], tmp_path: Path, vg
     resumed = vgg(*DEMO, "-o", out, "--resume", *mixed)
 
     assert stopped.code == 4
-    assert "--resume goes on from them" in notes(stopped)[-1]
+    assert "the same command with --resume goes on from them" in notes(stopped)[-1]
     assert resumed.code == 1
     assert out.read_bytes() == vgg(*DEMO, "-f", "tsv", *mixed).bytes
 
@@ -262,7 +262,8 @@ def test_no_label_reaches_the_terminal_raw(format: str, tmp_path: Path, vgg: Vgg
     assert output.code == 0
     assert not UNSAFE.search(output.out)
     assert not UNSAFE.search(output.err)
-    assert output.out.count("[bold]") == 100
+    # The table shows no class that is next to impossible, and keeps to the first of digits that are sure.
+    assert output.out.count("[bold]") == (10 if format == "table" else 100)
 
 
 # What a run reads is not what it writes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -16,16 +17,31 @@ import typer
 import typer.core
 
 from vggcli import __version__
-from vggcli.cli import options
+from vggcli.cli import completion, options
 from vggcli.cli.console import Console, note
-from vggcli.errors import StoppedError, VggError, WeightsError
+from vggcli.errors import StoppedError, UsageError, VggError, WeightsError
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 
+_NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
+
+
+def _looks_like_path(word: str) -> bool:
+    return os.path.lexists(word) or os.sep in word or os.path.splitext(word)[1] != ""
 
 
 class Commands(typer.core.TyperGroup):
     """The group of commands, with every error turned into one line and its exit code."""
+
+    def _main_shell_completion(self, *arguments: Any, **options: Any) -> None:
+        completion.replace_scripts()
+        super()._main_shell_completion(*arguments, **options)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and _looks_like_path(args[0]):
+            where, why = shlex.quote(args[0]), "it looks like a file or folder"
+            raise UsageError("no such command", where, why, f"Try `vgg predict {shlex.join(args)}`")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -41,6 +57,21 @@ class Commands(typer.core.TyperGroup):
         except MemoryError as error:
             note("there is not enough memory. Close other programs, or use a smaller --batch-size.")
             raise typer.Exit(StoppedError.exit_code) from error
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help shows its options in groups, in the order in which they are declared."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                groups.setdefault(options.group(parameter), []).append(record)
+        # One width for the names of all groups, so that the texts begin in one column.
+        width = min(max(len(name) for records in groups.values() for name, _ in records), _NAMES_WIDTH)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), text) for name, text in records], col_max=_NAMES_WIDTH)
 
 
 app = typer.Typer(
@@ -74,12 +105,13 @@ def vgg(
     """
 
 
-@app.command()
+@app.command(cls=Command)
 def predict(
     inputs: options.Inputs = None,
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
     null: options.Null = False,
+    allow_empty: options.AllowEmpty = False,
     resize: options.Resize = options.ResizeName.squash,
     no_exif: options.NoExif = False,
     allow_truncated: options.AllowTruncated = False,
@@ -104,6 +136,11 @@ def predict(
     overwrite: options.Overwrite = False,
     fail_fast: options.FailFast = False,
     max_errors: options.MaxErrors = None,
+    min_prob: options.MinProb = 0.0,
+    sort_into: options.SortInto = None,
+    link: options.SortLink = False,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Classify images: one record for every input, in input order.
 
@@ -112,8 +149,8 @@ def predict(
       vgg predict -k 1 -f jsonl -r photos/ > labels.jsonl
       find . -name '*.jpg' -print0 | vgg predict -0 --files-from - -o labels.csv
 
-    Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights; 4 stopped early; 5 unusable
-    device or engine; 130, 143 interrupted.
+    Exit codes: 0 all classified; 1 some inputs failed, or there were none; 2 wrong usage; 3 unusable weights; 4 stopped
+    early; 5 unusable device or engine; 70 a bug in vgg; 130, 143 interrupted.
     """
     from vggcli.commands.predict import Request
     from vggcli.commands.predict import predict as run
@@ -151,15 +188,28 @@ def predict(
         resume=resume,
         overwrite=overwrite,
         max_errors=0 if fail_fast else max_errors,
+        allow_empty=allow_empty,
+        min_prob=min_prob,
+        sort_into=sort_into,
+        link=link,
+        dry_run=dry_run,
+        quiet=quiet,
     )
     with Console() as console, own_process(max_pixels):
         code = run(request, console)
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE|URL", help="A weights file, demo, or an http(s) URL.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|URL",
+            help="A weights file, demo, or an http(s) URL.",
+            autocompletion=completion.demo_and_files,
+        ),
+    ],
     arch: Annotated[
         str | None,
         typer.Option(
@@ -167,7 +217,7 @@ def inspect(
             "-a",
             metavar="NAME",
             help="Hold the file against this variant.",
-            autocompletion=options.variant_names,
+            autocompletion=completion.variants,
         ),
     ] = None,
     format: options.Listing = options.ListingFormat.auto,
@@ -194,14 +244,14 @@ def inspect(
     raise typer.Exit(0 if in_order else WeightsError.exit_code)
 
 
-@app.command()
+@app.command(cls=Command)
 def download(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ARCH",
+            metavar="[ARCH]...",
             help="Variants or weights files.  [default: vgg16_bn]",
-            autocompletion=options.variant_names,
+            autocompletion=completion.variants,
         ),
     ] = None,
     offline: options.Offline = False,
@@ -223,7 +273,7 @@ def download(
         write(f"{path}\n")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(format: options.Listing = options.ListingFormat.auto) -> None:
     """List the variants: size, published accuracy, cached or not."""
     from vggcli.cli.tables import show
@@ -232,11 +282,13 @@ def list_(format: options.Listing = options.ListingFormat.auto) -> None:
     show(list_variants(), format.value)
 
 
-@app.command()
+@app.command(cls=Command)
 def summary(
     name: Annotated[
         str,
-        typer.Argument(metavar="ARCH|FILE", help="A variant or a weights file.", autocompletion=options.variant_names),
+        typer.Argument(
+            metavar="ARCH|FILE", help="A variant or a weights file.", autocompletion=completion.variants_and_files
+        ),
     ],
     num_classes: Annotated[
         int | None, typer.Option("--num-classes", metavar="N", min=1, help="Classes of the last layer.")

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from vggcli.cli import completion
 from vggcli.engines import EngineName, PrecisionName
 from vggcli.output import formats
 
-INPUT, MODEL, NUMBERS, OUTPUT = "Inputs", "Model", "Numbers and speed", "Output"
+INPUT, MODEL, NUMBERS, OUTPUT = GROUPS = ("Inputs", "Model", "Numbers and speed", "Output")
+
+
+def group(parameter: Any) -> str:
+    """The heading under which help and docs show a parameter of a command."""
+    if parameter.param_type_name == "argument":
+        return "Arguments"
+    return parameter.rich_help_panel or "Options"
 
 
 class ResizeName(str, Enum):
@@ -30,16 +38,11 @@ class ListingFormat(str, Enum):
     json = "json"
 
 
-def variant_names(incomplete: str) -> list[str]:
-    """Shell completion: the variants whose names begin so."""
-    from vggcli.network.zoo import VARIANTS
-
-    return [name for name in VARIANTS if name.startswith(incomplete)]
-
-
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="INPUTS", help="Images and folders; - is one image on standard input.", show_default=False),
+    typer.Argument(
+        metavar="[INPUTS]...", help="Images and folders; - is one image on standard input.", show_default=False
+    ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Descend into subfolders.", rich_help_panel=INPUT)]
 FilesFrom = Annotated[
@@ -48,6 +51,9 @@ FilesFrom = Annotated[
 ]
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --files-from end with a zero byte.", rich_help_panel=INPUT)
+]
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", help="That there are no images is no failure.", rich_help_panel=INPUT)
 ]
 Resize = Annotated[
     ResizeName,
@@ -84,7 +90,7 @@ Arch = Annotated[
         "-a",
         metavar="NAME",
         help="The variant, e.g. vgg16_bn.  [default: what the weights say, else vgg16_bn]",
-        autocompletion=variant_names,
+        autocompletion=completion.variants,
         rich_help_panel=MODEL,
         show_default=False,
     ),
@@ -97,6 +103,7 @@ Weights = Annotated[
         metavar="FILE|demo",
         help="A .pth, .pt, .bin or .safetensors file, or demo, the digit classifier in the package.  "
         "[default: the variant's ImageNet weights, downloaded once]",
+        autocompletion=completion.demo_and_files,
         rich_help_panel=MODEL,
         show_default=False,
     ),
@@ -127,7 +134,14 @@ Mirror = Annotated[
 
 Device = Annotated[
     str,
-    typer.Option("--device", "-d", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.", rich_help_panel=NUMBERS),
+    typer.Option(
+        "--device",
+        "-d",
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Where to compute.",
+        autocompletion=completion.devices,
+        rich_help_panel=NUMBERS,
+    ),
 ]
 Engine = Annotated[EngineName, typer.Option("--engine", help="What computes.", rich_help_panel=NUMBERS)]
 Precision = Annotated[
@@ -165,7 +179,7 @@ Workers = Annotated[
         metavar="N",
         min=1,
         max=256,
-        help="Decoding threads.  [default: one a core, 2 to 16]",
+        help="Decoding threads.  [default: one per core, 2 to 16]",
         rich_help_panel=NUMBERS,
         show_default=False,
     ),
@@ -178,7 +192,7 @@ TopK = Annotated[
         "-k",
         metavar="N",
         min=1,
-        help="Classes an image; more than there are means all.",
+        help="Classes per image; more than there are means all.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -211,6 +225,38 @@ MaxErrors = Annotated[
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
+]
+
+MinProb = Annotated[
+    float,
+    typer.Option(
+        "--min-prob",
+        metavar="P",
+        min=0,
+        max=1,
+        help="Leave out classes below this probability.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SortInto = Annotated[
+    Path | None,
+    typer.Option(
+        "--sort-into",
+        metavar="DIR",
+        help="Put each image into DIR/<best class>/ as well.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+SortLink = Annotated[
+    bool,
+    typer.Option(
+        "--link/--copy", help="Sort symbolic links into DIR instead of copies (--copy).", rich_help_panel=OUTPUT
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what --sort-into would do.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing but results and failures.", rich_help_panel=OUTPUT)
 ]
 
 Listing = Annotated[ListingFormat, typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.")]
