@@ -46,7 +46,7 @@ _MODULES = (
     "torch.fx.experimental",
     "torch.fx.graph_module",
     "torch.hub",
-    "torch.jit",
+    "torch.jit.unsupported_tensor_ops",
     "torch.multiprocessing",
     "torch.ops",
     "torch.package",

@@ -21,7 +21,7 @@ FLAGS = ("conj", "neg")  # operations that torch leaves pending
 
 
 def build(target: object, state: object) -> None:
-    """Apply BUILD: keep an inert object's state, fill an array or a tensor of old PyTorch; leave out others' attributes.
+    """Apply BUILD: keep an inert object's state, fill an array or a tensor of old PyTorch; leave out other attributes.
 
     Raises:
         Unreadable: the state does not fit the target.
