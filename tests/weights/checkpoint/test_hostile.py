@@ -181,6 +181,7 @@ def test_names_are_harmless_on_a_terminal(tmp_path: Path) -> None:
 # Names that published attacks call, and scanners of pickles list; each as a plain pickle of protocol 0, which nothing
 # but that name marks as one.
 ATTACKS = (
+    "pipes.Template crypt.crypt telnetlib.Telnet "
     "os.system posix.system nt.system subprocess.Popen subprocess.check_output builtins.eval builtins.exec "
     "__builtin__.eval builtins.getattr builtins.__import__ builtins.compile builtins.open commands.getoutput "
     "importlib.import_module runpy.run_path runpy._run_code pty.spawn socket.create_connection shutil.rmtree "
