@@ -20,7 +20,7 @@ from vggcli.images.inputs import as_input, expand
 from vggcli.images.limits import DEFAULT_MAX_PIXELS
 from vggcli.images.recipe import Recipe
 from vggcli.network import zoo
-from vggcli.network.layers import Architecture
+from vggcli.network.architecture import Architecture
 from vggcli.records import Activations, Failure, Record
 from vggcli.run.batches import Result
 from vggcli.run.pipeline import Pipeline

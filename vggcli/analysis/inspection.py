@@ -12,11 +12,13 @@ from pathlib import Path
 from vggcli.errors import MismatchError, UsageError
 from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
-from vggcli.network.layers import Architecture
-from vggcli.weights import description, key_mapping, model, state_dict
+from vggcli.network.architecture import Architecture
+from vggcli.weights import description, model, state_dict
 from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint, read_checkpoint
-from vggcli.weights.key_mapping import KeyMapping
+from vggcli.weights.comparison import Comparison, compare
 from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.reading.problem import BrokenChainError
+from vggcli.weights.reading.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Inspection:
         size: bytes of the file.
         tensors: key to tensor, in the file's order; each has `shape`, `dtype`, `numel` and `nbytes`.
         wrapper: where the tensors lie in the file, e.g. ("state_dict",); empty when the file is the state_dict itself.
-        mapping: which tensor is which of the network, and what is missing or left over; None when it is no VGG.
+        reading: the network, and which tensor is which of it; None when no network can be read.
+        problem: why none can be read, a clause without a full stop; empty where one was.
         variant: name of the variant with these convolutions, e.g. "vgg16_bn"; None when there is none.
         labels: the class names that the file carries; None without.
         notes: what should be known, one sentence each.
@@ -53,7 +56,8 @@ class Inspection:
     size: int
     tensors: Mapping[str, Tensor]
     wrapper: tuple[str, ...]
-    mapping: KeyMapping | None
+    reading: Reading | None
+    problem: str
     variant: str | None
     labels: tuple[str, ...] | None
     notes: tuple[str, ...]
@@ -62,26 +66,31 @@ class Inspection:
     @property
     def architecture(self) -> Architecture | None:
         """The network that keys and shapes describe; None when they describe none."""
-        return self.mapping.architecture if self.mapping else None
+        return self.reading.architecture if self.reading else None
 
     @property
     def classes(self) -> int | None:
         """Width of the last layer; None without one."""
-        return self.mapping.num_classes if self.mapping else None
+        return self.reading.architecture.num_classes or None if self.reading else None
 
     @property
     def recipe(self) -> Recipe | None:
         """How images are brought to the network's input; None when it is no VGG."""
-        return model.recipe_of(self.mapping) if self.mapping else None
+        return model.recipe_of(self.reading) if self.reading else None
 
-    def compared_with(self, variant: str) -> KeyMapping | None:
+    @property
+    def chain(self) -> str | None:
+        """The network in one line, e.g. "3 > 64 M 128 M (relu) > 7x7 > 4096 relu 10"; None when it is no VGG."""
+        return description.chain(self.reading.architecture) if self.reading else None
+
+    def compared_with(self, variant: str) -> Comparison | None:
         """The file held against a variant, differences and all; None when its keys are those of no VGG.
 
         Raises:
             UsageError: no such variant.
         """
         shapes = {key: tensor.shape for key, tensor in self.tensors.items()}
-        return key_mapping.read_as(shapes, zoo.variant(variant).architecture)
+        return compare(shapes, self.reading, zoo.variant(variant).architecture)
 
 
 def is_url(name: str) -> bool:
@@ -124,21 +133,26 @@ def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
     found = state_dict.find(checkpoint)
     if found is None:
         raise MismatchError("nothing to list in", checkpoint.path, "it holds no named tensors")
-    mapping = model.read(found)
-    variant = zoo.of_architecture(mapping.architecture) if mapping else None
+    reading, problem = None, ""
     notes: tuple[str, ...] = ()
+    try:
+        _, notes, reading = model.read(found, checkpoint.root)
+    except BrokenChainError as error:
+        problem = error.why
+    variant = zoo.of_architecture(reading.architecture) if reading else None
     published = zoo.published(Path(checkpoint.path).name)
     if published is not None and published.refusal:
-        notes = (f"predict refuses it: {published.refusal}",)
-    if mapping is not None and variant is not None:
-        notes += description.notes(mapping, variant.name, found)
+        notes = (f"predict refuses it: {published.refusal}", *notes)
+    if reading is not None:
+        notes += description.notes(reading, variant.name if variant else None, found)
     return Inspection(
         path=checkpoint.path,
         format=checkpoint.format,
         size=checkpoint.size,
         tensors=found.tensors,
         wrapper=found.wrapper,
-        mapping=mapping,
+        reading=reading,
+        problem=problem,
         variant=variant.name if variant else None,
         labels=labels.in_checkpoint(checkpoint.root, checkpoint.metadata),
         notes=notes,

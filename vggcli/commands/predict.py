@@ -190,7 +190,7 @@ class _Prediction:
             weights=model.name,
             weights_fingerprint=fingerprint,
             variant=model.variant,
-            dialect=model.mapping.dialect.name,
+            dialect=model.reading.layout.name,
             preprocessing=classifier.preprocessing,
             labels=labels.digest(model.labels),
             engine=engine.name,

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 from vggcli.errors import MismatchError
 from vggcli.images.recipe import IMAGENET, Recipe
 from vggcli.network import labels, zoo
-from vggcli.network.layers import Architecture, Shape
-from vggcli.weights import key_mapping, state_dict
-from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint
-from vggcli.weights.description import differences, first_few, notes
+from vggcli.network.architecture import Architecture
+from vggcli.network.layers import Shape
+from vggcli.weights import parametrized, state_dict
+from vggcli.weights.checkpoint import Checkpoint, open_checkpoint
+from vggcli.weights.description import first_few, notes
 from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.parametrized import AnyTensor
+from vggcli.weights.reading import reading as reader
+from vggcli.weights.reading.problem import BrokenChainError
+from vggcli.weights.reading.reading import Reading
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_LARGEST_SIZE = 1024  # a file of nothing but expanded tensors could ask for any
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class Model:
     """Weights and the network that they belong to; several engines and threads may read it at once.
 
     Attributes:
-        variant: zoo name.
+        variant: zoo name, or what the network has where the zoo has none such, e.g. "VGG of 17+1 layers".
         path: the weights file.
-        mapping: dialect, architecture and where each tensor is.
+        reading: layout, architecture, where each tensor is, and the size of its images.
         labels: class names in index order.
         recipe: from an RGB image to the input.
         notes: what the user should know about the file, one sentence each.
@@ -38,16 +41,16 @@ class Model:
 
     variant: str
     path: Path
-    mapping: key_mapping.KeyMapping
+    reading: Reading
     labels: tuple[str, ...]
     recipe: Recipe
     notes: tuple[str, ...]
-    _tensors: Mapping[str, Tensor] = field(repr=False)
+    _tensors: Mapping[str, AnyTensor] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
 
     @property
     def architecture(self) -> Architecture:
-        return self.mapping.architecture
+        return self.reading.architecture
 
     @property
     def name(self) -> str:
@@ -61,12 +64,12 @@ class Model:
             CheckpointError: the model was closed, or the file became shorter.
         """
         shape: Shape = self.architecture.tensors()[key]
-        array: NDArray[np.float32] = self._tensors[self.mapping.sources[key]].float32().reshape(shape)
+        array: NDArray[np.float32] = self._tensors[self.reading.sources[key]].float32().reshape(shape)
         return array
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every tensor of the network that the file has, by canonical key."""
-        return {key: self.array(key) for key in self.mapping.sources}
+        return {key: self.array(key) for key in self.reading.sources}
 
     def check_numbers(self) -> None:
         """Refuse weights with NaN or infinite values: an engine may turn them into finite, wrong probabilities.
@@ -79,7 +82,7 @@ class Model:
         import numpy as np
 
         not_finite = []
-        for key, source in self.mapping.sources.items():
+        for key, source in self.reading.sources.items():
             array = self.array(key)
             # One pass without a temporary array; only a sum that is not finite is worth a closer look.
             with np.errstate(over="ignore", invalid="ignore"):
@@ -107,13 +110,25 @@ class Model:
 
 
 def open_model(
-    path: Path, arch: str | None = None, labels_path: str | None = None, *, what: str = "cannot classify with"
+    path: Path,
+    arch: str | None = None,
+    labels_path: str | None = None,
+    *,
+    what: str = "cannot classify with",
+    needs_classifier: bool = True,
 ) -> Model:
     """Open a weights file and make sure that it is a whole VGG, and the one asked for.
 
+    Args:
+        path: the file.
+        arch: the variant that it must be.
+        labels_path: a file of class names.
+        what: for errors, what is being done with it.
+        needs_classifier: refuse a file of features only.
+
     Raises:
         CheckpointError: the file cannot be read.
-        MismatchError: it is no VGG, another one than `arch`, or lacks tensors.
+        MismatchError: it is no VGG, or another one than `arch`.
         UsageError: `arch` is unknown, or the labels do not fit.
     """
     asked = zoo.variant(arch) if arch else None
@@ -127,55 +142,64 @@ def open_model(
         weights = state_dict.find(checkpoint)
         if weights is None:
             raise MismatchError(what, str(path), "it holds no named tensors", f"See `vgg inspect {path}`")
-        variant, mapping = _checked(read(weights), asked, path, what)
+        try:
+            tensors, done, found = read(weights, checkpoint.root)
+        except BrokenChainError as problem:
+            see = f"`vgg inspect {path}` lists what it holds"
+            raise MismatchError(what, str(path), problem.why, problem.next_step or see) from None
+        _check(found, asked, path, what, needs_classifier=needs_classifier)
         own = labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
-        names = labels.for_model(mapping.architecture.num_classes, labels_path, own)
+        names = labels.for_model(found.architecture.num_classes, labels_path, own)
     except BaseException:
         checkpoint.close()
         raise
+    row = zoo.of_architecture(found.architecture)
     return Model(
-        variant.name,
+        row.name if row else describe(found.architecture),
         path,
-        mapping,
+        found,
         names,
-        recipe_of(mapping),
-        notes(mapping, variant.name, weights),
-        weights.tensors,
+        recipe_of(found),
+        (*notes(found, row.name if row else None, weights), *done),
+        tensors,
         checkpoint,
     )
 
 
-def read(weights: state_dict.StateDict) -> key_mapping.KeyMapping | None:
-    """What VGG a state_dict is, None when it is none."""
-    return key_mapping.read(weights.shapes, [row.architecture for row in zoo.VARIANTS.values()])
+def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, AnyTensor], tuple[str, ...], Reading]:
+    """What network a state_dict is: its tensors, what was computed of them in words, and the reading.
+
+    Args:
+        weights: the state_dict.
+        root: what the checkpoint holds; programs that prune keep the list of widths and pools in it.
+
+    Raises:
+        BrokenChainError: it is none.
+    """
+    tensors, done = parametrized.resolved(weights.tensors)
+    rows = root.get("cfg") if isinstance(root, Mapping) else None
+    return tensors, done, reader.read({key: tensor.shape for key, tensor in tensors.items()}, rows)
 
 
-def recipe_of(mapping: key_mapping.KeyMapping) -> Recipe:
+def describe(architecture: Architecture) -> str:
+    """A network that the zoo has no name for, in words."""
+    return f"VGG of {len(architecture.convolutions)}+{len(architecture.linears)} layers"
+
+
+def recipe_of(found: Reading) -> Recipe:
     """How images are brought to the network's input."""
-    architecture = mapping.architecture
-    return IMAGENET if architecture.adaptive else IMAGENET.with_size(architecture.native_size)
+    return IMAGENET if found.size.pixels == IMAGENET.size else IMAGENET.with_size(found.size.pixels)
 
 
-def _checked(
-    mapping: key_mapping.KeyMapping | None, asked: zoo.Variant | None, path: Path, what: str
-) -> tuple[zoo.Variant, key_mapping.KeyMapping]:
-    """The variant of a mapping that can be run; MismatchError says what stands against it."""
-    see = f"`vgg inspect {path}` lists what it holds"
-    if mapping is None:
-        raise MismatchError(what, str(path), "its keys are those of no VGG layout that vgg knows", see)
-    found = zoo.of_architecture(mapping.architecture)
-    size = mapping.architecture.native_size
-    if not mapping.architecture.adaptive and size > _LARGEST_SIZE:
-        why = f"its classifier is for images of {size} pixels a side, and vgg takes {_LARGEST_SIZE} at most"
-        raise MismatchError(what, str(path), why, see)
-    if mapping.features_only:
-        why = f"it holds the convolutions of {found.name if found else 'a VGG'} and no classifier, so it has no classes"
+def _check(found: Reading, asked: zoo.Variant | None, path: Path, what: str, *, needs_classifier: bool) -> None:
+    """Refuse a network that is not the one asked for, or has no classes, with a MismatchError."""
+    row = zoo.of_architecture(found.architecture)
+    name = row.name if row else f"a {describe(found.architecture)}"
+    if found.features_only and needs_classifier:
+        why = f"it holds the convolutions of {name} and no classifier, so it has no classes"
         next_step = f"Use weights with a classifier, e.g. those of `vgg download {zoo.DEFAULT_VARIANT}`"
         raise MismatchError(what, str(path), why, next_step)
-    if asked is not None and found is not None and found is not asked:
-        why = f"it holds {found.name}, not {asked.name}"
-        raise MismatchError(what, str(path), why, f"Leave --arch out, or say --arch {found.name}")
-    if found is None or not mapping.fits:
-        name = found.name if found else "any VGG of the zoo"
-        raise MismatchError(what, str(path), f"it does not fit {name}: {differences(mapping)}", see)
-    return found, mapping
+    if asked is not None and row is not asked:
+        say = f"say --arch {row.name}" if row else ""
+        why = f"it holds {name}, not {asked.name}"
+        raise MismatchError(what, str(path), why, ", or ".join(filter(None, ["Leave --arch out", say])))
