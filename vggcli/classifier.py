@@ -14,10 +14,11 @@ from weakref import WeakSet
 from vggcli.engines import Engine, choice, memory
 from vggcli.engines.devices import cores, import_torch, may_have_accelerator
 from vggcli.errors import InputError, UsageError
+from vggcli.images.budget import DECODED_BYTES, Budget
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.images.inputs import as_input, expand
-from vggcli.images.limits import DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 from vggcli.images.recipe import Recipe
 from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
@@ -27,7 +28,7 @@ from vggcli.run.pipeline import Pipeline
 from vggcli.run.ranking import to_record
 from vggcli.settings import Settings
 from vggcli.weights.locate import DEMO_FILE, locate
-from vggcli.weights.model import open_model
+from vggcli.weights.model import check_classifies, open_model
 from vggcli.weights.store import FetchOptions
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from vggcli.network.module import VGG
     from vggcli.weights.model import Model
 
+_DECODED_BYTES_PER_WORKER = 64 << 20  # a photo of 16 megapixels
 _MOST_WORKERS = 16  # decoding threads that feed any GPU
 
 
@@ -47,6 +49,7 @@ def load(
     exif: bool = True,
     allow_truncated: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_bytes: int = DEFAULT_MAX_BYTES,
     fast_decode: bool = False,
     device: str = "auto",
     engine: str = "auto",
@@ -70,6 +73,7 @@ def load(
         exif: apply the EXIF orientation to files, bytes and PIL images.
         allow_truncated: classify what there is of images that end early.
         max_pixels: refuse larger images.
+        max_bytes: refuse larger image files.
         fast_decode: let large JPEGs decode at reduced scale, or on the GPU; probabilities change.
         device: "auto", "cpu", "cuda", "cuda:N", "cuda:N,M" or "mps".
         engine: "auto", "torch" or "openvino".
@@ -101,6 +105,7 @@ def load(
             exif=exif,
             allow_truncated=allow_truncated,
             max_pixels=max_pixels,
+            max_bytes=max_bytes,
             fast_decode=fast_decode,
             device=device,
             engine=engine,
@@ -133,7 +138,7 @@ class Classifier:
         self.settings = settings
         fetch = FetchOptions(offline=settings.offline, mirror=settings.mirror, progress=progress)
         path = locate(settings.weights, settings.arch, fetch)
-        self._model = open_model(path, settings.arch, settings.labels)
+        self._model = open_model(path, settings.arch, settings.labels, needs_classifier=False)
         self._recipe = replace(self._model.recipe, resize=settings.resize)
         self._loader = _loader(self._decoding(), settings)
         self._lock = threading.RLock()  # guards everything below; held while a network is compiled
@@ -330,7 +335,7 @@ class Classifier:
             MismatchError: the weights hold NaN or infinite values.
             UsageError: a batch that cannot fit into the memory.
         """
-        wanted = outputs or (self._logits,)
+        wanted = outputs or (self.architecture.layers()[-1].name,)
         with self._lock:
             self._check_open()
             if wanted not in self._engines:
@@ -355,11 +360,13 @@ class Classifier:
 
     @property
     def _logits(self) -> str:
-        return self._model.architecture.layers()[-1].name
+        """The last layer's name; MismatchError when the weights are features without a classifier."""
+        check_classifies(self._model.reading, self._model.path)
+        return self.architecture.layers()[-1].name
 
     def _decoding(self) -> Decoding:
         s = self.settings
-        return Decoding(self._recipe, s.exif, s.allow_truncated, s.max_pixels, s.fast_decode)
+        return Decoding(self._recipe, s.exif, s.allow_truncated, s.max_pixels, s.max_bytes, s.fast_decode)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -402,13 +409,14 @@ class Classifier:
 
 def _loader(decoding: Decoding, settings: Settings) -> ImageLoader:
     """The host's decoder, or the device's where a fast one is asked for and there may be one."""
+    budget = Budget(max(DECODED_BYTES, (settings.workers or _default_workers()) * _DECODED_BYTES_PER_WORKER))
     device = "cuda:0" if settings.device in ("auto", "cuda") else settings.device.partition(",")[0]
     may_use_device = device.startswith("cuda") and settings.engine != "openvino"
     if decoding.fast and may_use_device and may_have_accelerator():
         from vggcli.images.nvjpeg import DeviceImageLoader
 
-        return DeviceImageLoader(decoding, device)
-    return ImageLoader(decoding)
+        return DeviceImageLoader(decoding, device, budget=budget)
+    return ImageLoader(decoding, budget=budget)
 
 
 def _default_workers() -> int:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from vggcli.engines import ENGINES, PRECISIONS, choice
 from vggcli.errors import UsageError
-from vggcli.images.limits import DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 from vggcli.images.recipe import RESIZES
 
 _CHOICES = {"resize": RESIZES, "engine": ENGINES, "precision": PRECISIONS}
 _TEXTS = ("weights", "arch", "labels", "device", "mirror")
-_NUMBERS = ("max_pixels", "threads", "batch_size", "workers")
+_NUMBERS = ("max_pixels", "max_bytes", "threads", "batch_size", "workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Settings:
     exif: bool = True
     allow_truncated: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
+    max_bytes: int = DEFAULT_MAX_BYTES
     fast_decode: bool = False
     device: str = "auto"
     engine: str = "auto"

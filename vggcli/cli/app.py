@@ -16,16 +16,21 @@ import typer
 import typer.core
 
 from vggcli import __version__
-from vggcli.cli import options
+from vggcli.cli import completion, options
 from vggcli.cli.console import Console, note
 from vggcli.errors import StoppedError, VggError, WeightsError
-from vggcli.images.limits import DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 
+_NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
 
 
 class Commands(typer.core.TyperGroup):
     """The group of commands, with every error turned into one line and its exit code."""
+
+    def _main_shell_completion(self, *arguments: Any, **options: Any) -> None:
+        completion.replace_scripts()
+        super()._main_shell_completion(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -41,6 +46,21 @@ class Commands(typer.core.TyperGroup):
         except MemoryError as error:
             note("there is not enough memory. Close other programs, or use a smaller --batch-size.")
             raise typer.Exit(StoppedError.exit_code) from error
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help shows its options in groups, in the order in which they are declared."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                groups.setdefault(options.group(parameter), []).append(record)
+        # One width for the names of all groups, so that the texts begin in one column.
+        width = min(max(len(name) for records in groups.values() for name, _ in records), _NAMES_WIDTH)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), text) for name, text in records], col_max=_NAMES_WIDTH)
 
 
 app = typer.Typer(
@@ -74,7 +94,7 @@ def vgg(
     """
 
 
-@app.command()
+@app.command(cls=Command)
 def predict(
     inputs: options.Inputs = None,
     recursive: options.Recursive = False,
@@ -84,6 +104,7 @@ def predict(
     no_exif: options.NoExif = False,
     allow_truncated: options.AllowTruncated = False,
     max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
+    max_bytes: options.MaxBytes = DEFAULT_MAX_BYTES,
     fast_decode: options.FastDecode = False,
     arch: options.Arch = None,
     weights: options.Weights = None,
@@ -112,7 +133,7 @@ def predict(
       find . -name '*.jpg' -print0 | vgg predict -0 --files-from - -o labels.csv
 
     Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights; 4 stopped early; 5 unusable
-    device or engine; 130, 143 interrupted.
+    device or engine; 70 a bug in vgg; 130, 143 interrupted.
     """
     from vggcli.commands.predict import Request
     from vggcli.commands.predict import predict as run
@@ -127,6 +148,7 @@ def predict(
         exif=not no_exif,
         allow_truncated=allow_truncated,
         max_pixels=max_pixels,
+        max_bytes=max_bytes,
         fast_decode=fast_decode,
         device=device,
         engine=engine,
@@ -155,9 +177,16 @@ def predict(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE|URL", help="A weights file, demo, or an http(s) URL.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|URL",
+            help="A weights file, demo, or an http(s) URL.",
+            autocompletion=completion.demo_and_files,
+        ),
+    ],
     arch: Annotated[
         str | None,
         typer.Option(
@@ -165,7 +194,7 @@ def inspect(
             "-a",
             metavar="NAME",
             help="Hold the file against this variant.",
-            autocompletion=options.variant_names,
+            autocompletion=completion.variants,
         ),
     ] = None,
     format: options.Listing = options.ListingFormat.auto,
@@ -192,14 +221,14 @@ def inspect(
     raise typer.Exit(0 if in_order else WeightsError.exit_code)
 
 
-@app.command()
+@app.command(cls=Command)
 def download(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ARCH",
+            metavar="[ARCH]...",
             help="Variants or weights files.  [default: vgg16_bn]",
-            autocompletion=options.variant_names,
+            autocompletion=completion.variants,
         ),
     ] = None,
     offline: options.Offline = False,
@@ -221,7 +250,7 @@ def download(
         write(f"{path}\n")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(format: options.Listing = options.ListingFormat.auto) -> None:
     """List the variants: size, published accuracy, cached or not."""
     from vggcli.cli.tables import show
@@ -230,11 +259,13 @@ def list_(format: options.Listing = options.ListingFormat.auto) -> None:
     show(list_variants(), format.value)
 
 
-@app.command()
+@app.command(cls=Command)
 def summary(
     name: Annotated[
         str,
-        typer.Argument(metavar="ARCH|FILE", help="A variant or a weights file.", autocompletion=options.variant_names),
+        typer.Argument(
+            metavar="ARCH|FILE", help="A variant or a weights file.", autocompletion=completion.variants_and_files
+        ),
     ],
     num_classes: Annotated[
         int | None, typer.Option("--num-classes", metavar="N", min=1, help="Classes of the last layer.")

@@ -7,6 +7,7 @@ from itertools import takewhile
 
 from vggcli.network.architecture import Architecture
 from vggcli.network.layers import Activation, BatchNorm, ConcatPool, Conv2d, Layer, Linear, Pool
+from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.reading.layout import STAGED
 from vggcli.weights.reading.reading import Reading
 from vggcli.weights.state_dict import StateDict
@@ -15,9 +16,9 @@ _SHOWN = 3  # keys quoted in an error; `vgg inspect` lists them all
 
 
 def first_few(keys: Sequence[str]) -> str:
-    """The first three keys, and how many more there are."""
+    """The first three keys, long ones cut, and how many more there are."""
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return f"{', '.join(keys[:_SHOWN])}{more}"
+    return f"{', '.join(map(cut, keys[:_SHOWN]))}{more}"
 
 
 def chain(architecture: Architecture) -> str:
@@ -79,8 +80,7 @@ def notes(reading: Reading, variant: str | None, weights: StateDict) -> tuple[st
     if reading.outside:
         found.append(f"no part of the network, and left out: {first_few(reading.outside)}")
     if weights.others:
-        others = ", ".join("/".join(other) for other in weights.others)
-        found.append(
-            f"the weights under {'/'.join(weights.wrapper) or 'the top level'} are used; there are also {others}"
-        )
+        others = first_few(["/".join(map(cut, other)) for other in weights.others])
+        place = cut("/".join(map(cut, weights.wrapper))) or "the top level"
+        found.append(f"the weights under {place} are used; there are also {others}")
     return tuple(found)

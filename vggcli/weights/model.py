@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_FLOAT32_BYTES = 4
+_LARGEST_GROWTH = 8  # of a file's bytes to float32 weights: four for int8, twice where tensors are tied
+_ALWAYS_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Model:
@@ -54,18 +58,28 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The weights as shown to people: the file's name, or what the demo is."""
-        return f"demo ({zoo.DEMO_WHAT})" if self.path == DEMO_FILE else self.path.name
+        """The weights as shown to people: the file's name, or "demo"."""
+        return zoo.DEMO if self.path == DEMO_FILE else self.path.name
 
     def array(self, key: str) -> NDArray[np.float32]:
         """The tensor of a canonical key, float32 in the network's shape; a view of the mapped file where it can be.
 
         Raises:
             CheckpointError: the model was closed, or the file became shorter.
+            MismatchError: the network's weights take many times the bytes of the file.
         """
+        self._check_size()
         shape: Shape = self.architecture.tensors()[key]
         array: NDArray[np.float32] = self._tensors[self.reading.sources[key]].float32().reshape(shape)
         return array
+
+    def _check_size(self) -> None:
+        """Refuse a few bytes that stand for gigabytes: an engine would have to lay out every number."""
+        size = self._checkpoint.size
+        needed = sum(self._tensors[key].numel for key in self.reading.sources.values()) * _FLOAT32_BYTES
+        if needed > _LARGEST_GROWTH * size + _ALWAYS_BYTES:
+            why = f"its tensors repeat the same few numbers: {needed:,} bytes of weights in a file of {size:,}"
+            raise MismatchError("cannot classify with", str(self.path), why, "Save each tensor with clone()")
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every tensor of the network that the file has, by canonical key."""
@@ -147,8 +161,10 @@ def open_model(
         except BrokenChainError as problem:
             see = f"`vgg inspect {path}` lists what it holds"
             raise MismatchError(what, str(path), problem.why, problem.next_step or see) from None
-        _check(found, asked, path, what, needs_classifier=needs_classifier)
-        own = labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
+        if needs_classifier:
+            check_classifies(found, path, what)
+        _check_variant(found, asked, path, what)
+        own = None if labels_path else _own_labels(checkpoint, path, what)
         names = labels.for_model(found.architecture.num_classes, labels_path, own)
     except BaseException:
         checkpoint.close()
@@ -164,6 +180,19 @@ def open_model(
         tensors,
         checkpoint,
     )
+
+
+def _own_labels(checkpoint: Checkpoint, path: Path, what: str) -> tuple[str, ...] | None:
+    """The class names that the file carries.
+
+    Raises:
+        MismatchError: they are no names of classes.
+    """
+    try:
+        return labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
+    except labels.UnusableError as error:
+        why = f"its class names cannot be used: {error}"
+        raise MismatchError(what, str(path), why, "Give the names with --labels FILE, one a line") from error
 
 
 def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, AnyTensor], tuple[str, ...], Reading]:
@@ -191,15 +220,23 @@ def recipe_of(found: Reading) -> Recipe:
     return IMAGENET if found.size.pixels == IMAGENET.size else IMAGENET.with_size(found.size.pixels)
 
 
-def _check(found: Reading, asked: zoo.Variant | None, path: Path, what: str, *, needs_classifier: bool) -> None:
-    """Refuse a network that is not the one asked for, or has no classes, with a MismatchError."""
-    row = zoo.of_architecture(found.architecture)
-    name = row.name if row else f"a {describe(found.architecture)}"
-    if found.features_only and needs_classifier:
-        why = f"it holds the convolutions of {name} and no classifier, so it has no classes"
+def check_classifies(found: Reading, path: Path, what: str = "cannot classify with") -> None:
+    """Refuse a file of features, which has no classes, with a MismatchError."""
+    if found.features_only:
+        why = f"it holds the convolutions of {_name(found)} and no classifier, so it has no classes"
         next_step = f"Use weights with a classifier, e.g. those of `vgg download {zoo.DEFAULT_VARIANT}`"
         raise MismatchError(what, str(path), why, next_step)
+
+
+def _check_variant(found: Reading, asked: zoo.Variant | None, path: Path, what: str) -> None:
+    """Refuse a network that is not the one asked for with a MismatchError."""
+    row = zoo.of_architecture(found.architecture)
     if asked is not None and row is not asked:
-        say = f"say --arch {row.name}" if row else ""
-        why = f"it holds {name}, not {asked.name}"
-        raise MismatchError(what, str(path), why, ", or ".join(filter(None, ["Leave --arch out", say])))
+        why = f"it holds {_name(found)}, not {asked.name}"
+        say = f"Leave --arch out, or say --arch {row.name}" if row else "Leave --arch out"
+        raise MismatchError(what, str(path), why, say)
+
+
+def _name(found: Reading) -> str:
+    row = zoo.of_architecture(found.architecture)
+    return row.name if row else f"a {describe(found.architecture)}"

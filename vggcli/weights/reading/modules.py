@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import prod
 
 from vggcli.network.layers import Shape
@@ -15,6 +15,7 @@ from vggcli.weights.reading.problem import BrokenChainError
 CONVOLUTION, LINEAR, NORM, OTHER = "convolution", "linear", "norm", "other"
 _STATISTICS = ("running_mean", "running_var")
 _PARAMETERS = ("weight", "bias")
+_SHOWN = 5  # tensors of a module in a message
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Module:
     def parts(self) -> tuple[keys.Token, ...]:
         """See `keys.parts`."""
         return keys.parts(self.key)
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """See `keys.numbers`."""
+        return keys.numbers(self.key)
 
     @property
     def parent(self) -> str:
@@ -72,8 +78,9 @@ class Module:
         return "bias" in self.shapes
 
     def describe(self) -> str:
-        """Its tensors in words."""
-        return ", ".join(f"{name} {list(shape)}" for name, shape in self.shapes.items())
+        """Its tensors in words, the first few of many."""
+        words = [f"{name} {list(shape)}" for name, shape in islice(self.shapes.items(), _SHOWN)]
+        return ", ".join(words) + (" and more" if len(self.shapes) > _SHOWN else "")
 
 
 def modules_of(tensors: Mapping[str, Shape]) -> list[Module]:
@@ -212,7 +219,7 @@ def _owner(norm: Module, before: list[Module], layers: list[Module]) -> Module |
         siblings = [layer for layer in before if layer.parent == norm.parent]
         if siblings or len(norm.parts) > 1:
             return siblings[-1] if siblings else None
-    same = [layer for layer in layers if keys.numbers(layer.key) == keys.numbers(norm.key)]
+    same = [layer for layer in layers if layer.numbers == norm.numbers]
     fitting = [layer for layer in same if layer.outputs == norm.outputs and not layer.is_numbered]
     if len(fitting) == 1:
         return fitting[0]

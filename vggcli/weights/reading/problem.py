@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from vggcli.weights.checkpoint.problems import cut
+
 
 class BrokenChainError(Exception):
     """The chain of layers does not close, or closes in several ways.
@@ -13,4 +17,5 @@ class BrokenChainError(Exception):
 
     def __init__(self, why: str, next_step: str = "") -> None:
         super().__init__(why)
-        self.why, self.next_step = why, next_step
+        self.why = re.sub(r"\S+", lambda word: cut(word.group()), why)  # keys may have any length
+        self.next_step = next_step
