@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from math import prod
@@ -16,6 +16,7 @@ import pytest
 import torch
 from checkpoint_examples import save
 from definitions.catalogue import DEFINITIONS
+from definitions.layers import LAST, PLAIN, features, flat, head, pooled, row, three
 from definitions.training import picture_for, trained
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ from vggcli.network import zoo
 from vggcli.network.architecture import vgg
 from vggcli.network.module import with_weights
 from vggcli.run.ranking import best
-from vggcli.weights import description
+from vggcli.weights import description, model
 from vggcli.weights.model import Model, open_model
 from vggcli.weights.reading import keys
 from vggcli.weights.reading.problem import BrokenChainError
@@ -242,7 +243,7 @@ def test_of_model_and_average_the_model_is_used_and_the_other_named(tmp_path: Pa
 
 SIZES = {"wujie-faces": 44, "gap-3-at-64": 64}  # that the rule for a guess does not give
 NEED_MORE = ("koehrsen", "udacity-module", "torchvision-reference", "timm-train")  # foreign objects beside the weights
-PLAIN = [
+KEYS_ENOUGH = [
     name
     for name in DEFINITIONS
     if not name.startswith(("whole", "udacity-whole", "normalize"))
@@ -250,7 +251,7 @@ PLAIN = [
 ]
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", KEYS_ENOUGH)
 def test_the_network_that_was_read_gives_the_definitions_own_logits(name: str, tmp_path: Path) -> None:
     """Fed as its users feed it: what is read here is the network, not its preprocessing."""
     definition = DEFINITIONS[name]
@@ -410,13 +411,104 @@ def test_convolutions_alone_are_recognised_as_such(kind: type[nn.Module], name: 
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_the_state_of_the_features_alone_is_recognised(batch_norm: bool) -> None:
     with torch.device("meta"):
-        features = Torchvision(batch_norm=batch_norm).features
-    reading = read(networks.shapes(features))
+        part = Torchvision(batch_norm=batch_norm).features
+    reading = read(networks.shapes(part))
 
     assert reading.features_only
     assert not reading.outside
     assert reading.sources["features.0.weight"] == "0.weight"
     assert variant_of(reading) == ("vgg11_bn" if batch_norm else "vgg11")
+
+
+# What pickled modules say
+
+
+@dataclass(frozen=True)
+class Said:
+    """A hint as the reader of pickled modules gives it."""
+
+    key: str
+    kind: str
+    settings: Mapping[str, Any]
+
+
+def said_by(network: nn.Module, prefix: str = "") -> list[Said]:
+    return [
+        Said(prefix + key, type(module).__name__, {k: v for k, v in vars(module).items() if not k.startswith("_")})
+        for key, module in network.named_modules()
+        if not [*module.children()]
+    ]
+
+
+SPEAKING: dict[str, Callable[[], nn.Module]] = {
+    "leaky": lambda: flat(features(row("vgg16"), relu=lambda: nn.LeakyReLU(0.2)), three(LAST, 10)),
+    "elu": lambda: flat(features(row("vgg16"), PLAIN, relu=lambda: nn.ELU(0.5)), three(LAST, 10)),
+    "gelu, the head too": lambda: flat(
+        features(row("vgg11"), relu=nn.GELU), nn.Sequential(nn.Linear(LAST, 9), nn.GELU(), nn.Linear(9, 10))
+    ),
+    "silu and tanh": lambda: flat(
+        features(row("vgg11"), relu=nn.SiLU), nn.Sequential(nn.Linear(LAST, 9), nn.Tanh(), nn.Linear(9, 10))
+    ),
+    "relu6": lambda: flat(features(row("vgg13"), relu=nn.ReLU6), three(LAST, 10)),
+    "average pools": lambda: flat(features(row("vgg16"), pool=nn.AvgPool2d), nn.Linear(LAST, 10)),
+    "epsilon": lambda: flat(features(row("vgg11"), eps=0.3), head((LAST, 9), "relu", nn.BatchNorm1d(9, 0.2), (9, 10))),
+    "norm behind relu": lambda: flat(features(row("vgg11"), "conv relu norm"), nn.Linear(LAST, 10)),
+    "no last pool": lambda: pooled(features(row("vgg11", last_pool=False)), nn.Linear(LAST, 10)),
+    "a depth of its own": lambda: flat(features(row((3, 1, 2, 1, 1)), PLAIN), nn.Linear(LAST, 10)),
+}
+
+
+@pytest.mark.parametrize("name", SPEAKING)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_modules_say_what_keys_do_not(name: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = randomised(SPEAKING[name]())
+    path = save({"state_dict": prefixed(network.state_dict(), "module.")}, tmp_path / "w.pth", "zip")
+    hints = said_by(network, "module.")
+    monkeypatch.setattr(model.reader, "read", lambda shapes, rows: read(shapes, rows, hints))
+    kind, tolerance = ENGINES[engine]
+    pixels = networks.images(2, 32)
+    with closing(open_model(path)) as opened:
+        last = opened.architecture.layers()[-1].name
+        with closing(kind(opened, precision="fp32")) as running:
+            got = running.start(pixels)()[last]
+        with torch.inference_mode():
+            again = with_weights(opened.architecture, opened.arrays())(networks.normalised(pixels)).numpy()
+
+    expected = networks.logits_of(network, pixels)
+    assert_same(got, expected, tolerance)
+    assert_same(again, expected, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "why"),
+    [
+        ("MaxPool2d", {"kernel_size": 3, "stride": 2}, "features.2 is a MaxPool2d that does not halve the map"),
+        ("MaxPool2d", {"kernel_size": 2, "stride": 2, "ceil_mode": True}, "features.2 is a MaxPool2d"),
+        ("LocalResponseNorm", {"size": 5}, "features.2 is a LocalResponseNorm, which no VGG has"),
+        ("GELU", {"approximate": "tanh"}, "features.2 is a GELU with approximate=tanh"),
+        ("AdaptiveMaxPool2d", {"output_size": 1}, "the greatest value of each channel"),
+    ],
+)
+def test_modules_that_no_vgg_has_are_refused(kind: str, settings: dict[str, Any], why: str) -> None:
+    hints = [Said("features.0", "Conv2d", {}), Said("features.2", kind, settings), Said("features.3", "Conv2d", {})]
+    with pytest.raises(BrokenChainError, match=why):
+        read(convolutions((0, 3, 6)), None, hints)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("stride", (2, 2)), ("padding", (0, 0)), ("dilation", (2, 2)), ("padding_mode", "reflect")]
+)
+def test_convolutions_of_another_kind_are_refused(name: str, value: object) -> None:
+    with pytest.raises(BrokenChainError, match=rf"features\.3 has {name}"):
+        read(convolutions((0, 3, 6)), None, [Said("features.3", "Conv2d", {name: value})])
+
+
+def test_what_a_module_does_to_its_logits_is_told() -> None:
+    hints = [Said(f"features.{number}", "Conv2d", {}) for number in (0, 3, 6)]
+
+    assert read(convolutions((0, 3, 6)), None, hints).ending == ""
+    assert read(convolutions((0, 3, 6)), None, [*hints, Said("last", "Sigmoid", {})]).ending == "sigmoid"
+    assert read(convolutions((0, 3, 6)), None, [*hints, Said("last", "LogSoftmax", {"dim": 1})]).ending == "softmax"
 
 
 # Where the chain breaks, in the file's own words

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import accumulate, pairwise, zip_longest
 
-from vggcli.network.layers import Activation, BatchNorm, Conv2d, Layer, Pool
+from vggcli.network.layers import Conv2d, Dropout, Layer, Pool
+from vggcli.weights.reading import stages
+from vggcli.weights.reading.hints import Hints
 from vggcli.weights.reading.modules import CONVOLUTION, Module, Unit
 from vggcli.weights.reading.places import gap
 from vggcli.weights.reading.problem import BrokenChainError
@@ -53,32 +55,40 @@ def check(units: Sequence[Unit]) -> None:
         raise BrokenChainError(f"{other.key} takes {other.inputs} where {one.key} gives {one.outputs}")
 
 
-def layers(units: Sequence[Unit], counts: Sequence[int], ends_with_pool: bool) -> Iterator[tuple[Layer, Module | None]]:
+def layers(units: Sequence[Unit], rows: object, hints: Hints) -> list[tuple[Layer, Module | None]]:
     """The layers of the convolutional part, each with the module of the file that it is.
 
     Args:
         units: in order.
-        counts: convolutions in each stage.
-        ends_with_pool: whether the last stage has a pool as well.
+        rows: a list of widths and M's from beside the weights, if any.
+        hints: what pickled modules say.
+
+    Raises:
+        BrokenChainError: nothing shows where the pools are.
     """
-    rest = iter(units)
-    for stage, count in enumerate(counts, 1):
-        for _ in range(count):
-            yield from _block(next(rest))
-        if stage < len(counts) or ends_with_pool:
-            yield Pool("", ""), None
+    said = [hints.after(unit, other) for unit, other in zip_longest(units, units[1:])]
+    blocks = [_block(unit, after, hints) for unit, after in zip(units, said, strict=True)]
+    if not any(isinstance(layer, Pool) for block in blocks for layer, _ in block):
+        counts, ends_with_pool = counts_of(units, rows) or (stages.sizes(units), True)
+        ends = list(accumulate(counts))
+        for end in ends if ends_with_pool else ends[:-1]:
+            blocks[end - 1].append((hints.pool, None))
+    return [pair for block in blocks for pair in block]
 
 
-def _block(unit: Unit) -> Iterator[tuple[Layer, Module | None]]:
+def _block(
+    unit: Unit, after: list[tuple[Layer, Module | None]] | None, hints: Hints
+) -> list[tuple[Layer, Module | None]]:
     module, norm = unit.module, unit.norm
-    yield Conv2d("", "", module.inputs, module.outputs, module.has_bias, module.kernel), module
+    first = Conv2d("", "", module.inputs, module.outputs, module.has_bias, module.kernel), module
+    if after is not None:
+        return [first, *(pair for pair in after if not isinstance(pair[0], Dropout))]
+    activation = hints.activation, None
     if norm is None:
-        yield Activation("", ""), None
-        return
+        return [first, activation]
     found = gap(module.parts, norm.parts)
-    layer = BatchNorm("", "", norm.outputs, spatial=True, affine="weight" in norm.shapes), norm
-    activation = Activation("", ""), None
-    yield from (activation, layer) if found is not None and found.free > 0 else (layer, activation)
+    layer = hints.norm(norm, spatial=True), norm
+    return [first, activation, layer] if found is not None and found.free > 0 else [first, layer, activation]
 
 
 def counts_of(units: Sequence[Unit], rows: object) -> tuple[tuple[int, ...], bool] | None:

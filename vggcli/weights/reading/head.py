@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise, permutations, zip_longest
 from math import isqrt
 
-from vggcli.network.layers import Activation, AdaptiveAvgPool, BatchNorm, ConcatPool, Dropout, Layer, Linear
+from vggcli.network.layers import AdaptiveAvgPool, ConcatPool, Dropout, Layer, Linear
+from vggcli.weights.reading.hints import Hints
 from vggcli.weights.reading.modules import Module, Unit
 from vggcli.weights.reading.places import gap
 from vggcli.weights.reading.problem import BrokenChainError
@@ -90,23 +91,27 @@ def _break(units: Sequence[Unit], channels: int) -> BrokenChainError | None:
     return None
 
 
-def layers(units: Sequence[Unit]) -> Iterator[tuple[Layer, Module | None]]:
+def layers(units: Sequence[Unit], hints: Hints) -> Iterator[tuple[Layer, Module | None]]:
     """The classifier's layers, each with the module of the file that it is."""
     for unit, following in zip_longest(units, units[1:]):
-        module = unit.module
+        module, norm = unit.module, unit.norm
         if unit.front is not None:
-            yield _norm(unit.front), unit.front
+            yield hints.norm(unit.front, spatial=False), unit.front
         yield Linear("", "", module.features, module.outputs, module.has_bias), module
-        after = (_norm(unit.norm), unit.norm) if unit.norm is not None else None
+        after = (hints.norm(norm, spatial=False), norm) if norm is not None else None
         if following is None:
             yield from [after] if after else []
             continue
+        said = hints.after(unit, following)
+        if said is not None:
+            yield from said
+            continue
         has_activation, has_dropout = _between(unit, following)
-        norm_is_last = after is not None and has_activation and _stands_apart(module, unit.norm)
+        norm_is_last = after is not None and has_activation and _stands_apart(module, norm)
         if after is not None and not norm_is_last:
             yield after
         if has_activation:
-            yield Activation("", ""), None
+            yield hints.activation, None
         if after is not None and norm_is_last:
             yield after
         if has_dropout:
@@ -133,7 +138,3 @@ def _stands_apart(module: Module, norm: Module | None) -> bool:
     """Whether a place is free between a layer and its batch norm, so that the activation is there."""
     found = gap(module.parts, norm.parts) if norm is not None else None
     return found is not None and found.free > 0
-
-
-def _norm(module: Module) -> BatchNorm:
-    return BatchNorm("", "", module.outputs, spatial=False, affine="weight" in module.shapes)

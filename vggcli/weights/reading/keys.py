@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 Token = int | str
 
@@ -15,21 +15,29 @@ _LONGEST_NUMBER = 9  # digits; no layer has a longer one, and int() refuses to r
 
 
 def clean(keys: Iterable[str]) -> dict[str, str]:
-    """Canonical spelling without the prefixes that wrappers add, to the key in the file, in file order.
+    """Canonical spelling without the prefixes that wrappers add, to the key in the file, in file order."""
+    plain = list(keys)
+    cleaned = cleaner(plain)
+    return {cleaned(key): key for key in plain}
+
+
+def cleaner(keys: Iterable[str]) -> Callable[[str], str]:
+    """What takes away the prefixes that wrappers have added to these keys.
 
     `module.` (DataParallel) and `_orig_mod.` (torch.compile) go wherever they stand; an outer `model.` and the like
     when more than half of the keys have it: what a loss or a second network left beside them stays as it is.
     """
-    plain = {key: key for key in keys}
-    names = {_WRAPPED.sub("", key): key for key in plain}
+    plain = set(keys)
+    names = {_WRAPPED.sub("", key) for key in plain}
     if len(names) < len(plain):
-        return plain  # the prefix tells two networks apart
+        return str  # the prefix tells two networks apart
     outers = Counter(match.group() for name in names if (match := _OUTER.match(name)))
     outer, count = next(iter(outers.most_common(1)), ("", 0))
     if 2 * count <= len(names) or len(outers) > 1:  # student and teacher
-        return names
-    bare = {name.removeprefix(outer): key for name, key in names.items()}
-    return bare if len(bare) == len(names) else names
+        return lambda key: _WRAPPED.sub("", key)
+    if len({name.removeprefix(outer) for name in names}) < len(names):
+        return lambda key: _WRAPPED.sub("", key)
+    return lambda key: _WRAPPED.sub("", key).removeprefix(outer)
 
 
 def parts(key: str) -> tuple[Token, ...]:

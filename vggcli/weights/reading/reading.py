@@ -13,6 +13,7 @@ from math import prod
 from vggcli.network.architecture import Architecture, numbered
 from vggcli.network.layers import Layer, Shape
 from vggcli.weights.reading import features, foreign, head, keys, stages
+from vggcli.weights.reading.hints import Hint, Hints
 from vggcli.weights.reading.layout import Layout, layout_of
 from vggcli.weights.reading.modules import (
     LINEAR,
@@ -47,6 +48,7 @@ class Reading:
         outside: keys of the file that are no part of the network.
         size: of its images.
         is_by_table: nothing in the numbering shows the pools, so that they are where the paper's table has them.
+        ending: what a pickled module does to its logits at last: "softmax" or "sigmoid"; empty where none says it.
     """
 
     layout: Layout
@@ -55,6 +57,7 @@ class Reading:
     outside: tuple[str, ...]
     size: Size
     is_by_table: bool = False
+    ending: str = ""
 
     @property
     def features_only(self) -> bool:
@@ -62,28 +65,30 @@ class Reading:
         return not self.architecture.linears
 
 
-def read(shapes: Mapping[str, Shape], rows: object = None) -> Reading:
+def read(shapes: Mapping[str, Shape], rows: object = None, hints: Sequence[Hint] = ()) -> Reading:
     """Read a network.
 
     Args:
         shapes: key to shape, as in the file.
         rows: the list of widths and M's that a program kept beside the weights, if any.
+        hints: what pickled modules say of the layers, `key` as in the file, in the order of registration.
 
     Raises:
         BrokenChainError: it is none; says what it is, or where its chain breaks.
     """
     if len(shapes) > MOST_TENSORS:
         raise BrokenChainError(f"it holds {len(shapes):,} tensors, more than any VGG has")
-    names = keys.clean(shapes)
+    cleaned = keys.cleaner(shapes)
+    names = {cleaned(key): key for key in shapes}
     tensors = {name: shapes[key] for name, key in names.items()}
     try:
-        return _read(names, tensors, rows)
+        return _read(names, tensors, rows, Hints(hints, cleaned))
     except BrokenChainError as problem:
         what = foreign.name(tensors)
         raise BrokenChainError(f"it is {what}, and no VGG classifier") if what else problem from None
 
 
-def _read(names: Mapping[str, str], tensors: Mapping[str, Shape], rows: object) -> Reading:
+def _read(names: Mapping[str, str], tensors: Mapping[str, Shape], rows: object, hints: Hints) -> Reading:
     modules = in_order(modules_of(tensors))
     layers = [module for module in modules if module.kind not in (OTHER, NORM)]
     if not any(module.kind != LINEAR for module in layers):
@@ -98,19 +103,20 @@ def _read(names: Mapping[str, str], tensors: Mapping[str, Shape], rows: object) 
         linears = head.ordered(linears, channels)
         _check_biases(linears)
     joined = head.join(channels, convolutions[-1].module, linears[0]) if linears else None
-    said = features.counts_of(convolutions, rows)
-    counts, ends_with_pool = said or (stages.sizes(convolutions), True)
+    hints.check(convolutions)
     check_outside(modules, [*convolutions, *linears])
     layout = layout_of(convolutions, linears)
-    pairs = list(features.layers(convolutions, counts, ends_with_pool))
+    pairs = features.layers(convolutions, rows, hints)
     if joined is not None and not (layout.flattens and not joined.concat):
         pairs.append((joined.layer(), None))
-    pairs += head.layers(linears)
+    pairs += head.layers(linears, hints)
     architecture = numbered(layer for layer, _ in pairs)
     sources = _sources(architecture.layers(), [module for _, module in pairs], names)
     outside = tuple(key for key in names.values() if key not in set(sources.values()))
-    by_table = said is None and len(set(counts)) > 1 and stages.is_by_table(convolutions)
-    return Reading(layout, architecture, sources, outside, size_of(architecture, layout, joined), by_table)
+    is_said = bool(features.counts_of(convolutions, rows)) or hints.show_pools
+    by_table = not is_said and len(architecture.stages) < len(convolutions) and stages.is_by_table(convolutions)
+    size = size_of(architecture, layout, joined)
+    return Reading(layout, architecture, sources, outside, size, by_table, hints.ending)
 
 
 def _sources(layers: Sequence[Layer], modules: Iterable[Module | None], names: Mapping[str, str]) -> dict[str, str]:
