@@ -68,7 +68,8 @@ def load(
     Args:
         weights: a file, the name of a variant or of a published file, or "demo"; None for `arch`'s ImageNet weights.
         arch: the variant that the weights must be; None for what they say, and vgg16_bn without weights.
-        labels: a file of class names, one per line; None for the checkpoint's own, or ImageNet's for 1000 classes.
+        labels: a file of class names, one per line or as JSON; None for the checkpoint's own, those of a JSON document
+            beside it, or ImageNet's for 1000 classes.
         resize: "squash" or "crop", see `Recipe`.
         exif: apply the EXIF orientation to files, bytes and PIL images.
         allow_truncated: classify what there is of images that end early.

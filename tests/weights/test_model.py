@@ -161,7 +161,10 @@ def test_the_checkpoints_own_class_names_are_used(tmp_path: Path) -> None:
 def test_a_thousand_classes_have_imagenets_names(tmp_path: Path) -> None:
     with closing(open_model(hollow_file(tmp_path / "w.pth", classes=1000))) as opened:
         assert opened.labels[:2] == ("tench", "goldfish")
-        assert (opened.variant, opened.name, opened.notes) == ("vgg16_bn", "w.pth", ())
+        assert (opened.variant, opened.name) == ("vgg16_bn", "w.pth")
+        assert opened.notes == (
+            "nothing in the file says that its 1000 classes are ImageNet's; they get ImageNet's names",
+        )
         assert opened.recipe == IMAGENET
 
 
@@ -252,12 +255,6 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
         "it is a Git LFS pointer, a few lines that stand for the real file. "
         "Run `git lfs pull` in the repository that it comes from.",
     ),
-    "model": (
-        write_model,
-        "it holds a whole pickled model (torch.nn.modules.container.Sequential, torch.nn.modules.linear.Linear), "
-        "not only weights; nothing was executed. If you trust its origin, load it where it was made and save the "
-        "weights alone: torch.save(model.state_dict(), 'weights.pth').",
-    ),
     "no tensors": (lambda path: torch.save({"epoch": 3}, path), "it holds no tensors. Name a file of weights."),
 }
 
@@ -283,6 +280,20 @@ def test_an_unreadable_file_is_explained(kind: str, command: list[str], tmp_path
 
     assert (output.code, output.out) == (3, "")
     assert output.err == f"vgg: cannot read weights {path}: {why}\n"
+
+
+def test_a_whole_module_that_is_no_vgg_is_no_vgg(tmp_path: Path, vgg: Vgg) -> None:
+    path = tmp_path / "weights.pth"
+    write_model(path)
+
+    refused, shown = vgg("predict", "x.png", "-w", path), vgg("inspect", path, "-f", "table")
+
+    assert (refused.code, refused.out) == (3, "")
+    assert "its keys are those of no VGG layout" in refused.err
+    assert "torch.save" not in refused.err
+    assert shown.code == 0
+    note = "objects in it are kept as data, and none was made or run: "
+    assert note + "torch.nn.modules.container.Sequential, torch.nn.modules.linear.Linear" in shown.out
 
 
 @pytest.mark.parametrize("command", [["predict", "x.png", "-w"], ["inspect"], ["summary"]])

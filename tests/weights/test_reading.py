@@ -464,7 +464,7 @@ def test_modules_say_what_keys_do_not(name: str, engine: str, tmp_path: Path, mo
     network = randomised(SPEAKING[name]())
     path = save({"state_dict": prefixed(network.state_dict(), "module.")}, tmp_path / "w.pth", "zip")
     hints = said_by(network, "module.")
-    monkeypatch.setattr(model.reader, "read", lambda shapes, rows: read(shapes, rows, hints))
+    monkeypatch.setattr(model.reader, "read", lambda shapes, rows, _: read(shapes, rows, hints))
     kind, tolerance = ENGINES[engine]
     pixels = networks.images(2, 32)
     with closing(open_model(path)) as opened:

@@ -12,8 +12,9 @@ from vggcli.errors import MismatchError, UsageError
 from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.architecture import Architecture
-from vggcli.weights import description, model, state_dict
-from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint, read_checkpoint
+from vggcli.weights import class_names, description, model, state_dict
+from vggcli.weights.checkpoint import Checkpoint, Tensor, foreign_names, open_checkpoint, read_checkpoint
+from vggcli.weights.checkpoint.pickle.refusals import listed
 from vggcli.weights.comparison import Comparison, compare
 from vggcli.weights.download.urls import shown
 from vggcli.weights.locate import DEMO_FILE
@@ -136,17 +137,20 @@ def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
     reading, problem = None, ""
     notes: tuple[str, ...] = ()
     try:
-        own = labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
+        _, done, reading = model.read(found, checkpoint.root)
+    except BrokenChainError as broken:
+        done, problem = (), broken.why
+    try:
+        own = class_names.in_checkpoint(checkpoint, reading.architecture.num_classes if reading else None)
     except labels.UnusableError as unusable:
         own, notes = None, (f"its class names cannot be used: {unusable}",)
+    foreign = foreign_names(checkpoint.root)
+    if foreign:
+        notes += (f"objects in it are kept as data, and none was made or run: {listed(foreign)}",)
     published = zoo.published(Path(checkpoint.path).name)
     if published is not None and published.refusal:
         notes += (f"predict refuses it: {published.refusal}",)
-    try:
-        _, done, reading = model.read(found, checkpoint.root)
-        notes += done
-    except BrokenChainError as broken:
-        problem = broken.why
+    notes += done
     variant = zoo.of_architecture(reading.architecture) if reading else None
     if reading is not None:
         notes += description.notes(reading, variant.name if variant else None, found)

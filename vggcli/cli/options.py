@@ -110,7 +110,8 @@ Labels = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE",
-        help="Class names, one per line.  [default: the checkpoint's own, or ImageNet's for 1000 classes]",
+        help="Class names: one per line, a JSON list, or a JSON object of names and numbers.  "
+        "[default: the checkpoint's own, its neighbour's, or ImageNet's for 1000 classes]",
         rich_help_panel=MODEL,
         show_default=False,
     ),

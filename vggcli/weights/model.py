@@ -12,7 +12,7 @@ from vggcli.images.recipe import IMAGENET, Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.architecture import Architecture
 from vggcli.network.layers import Shape
-from vggcli.weights import parametrized, state_dict
+from vggcli.weights import class_names, parametrized, state_dict
 from vggcli.weights.checkpoint import Checkpoint, open_checkpoint
 from vggcli.weights.description import first_few, notes
 from vggcli.weights.locate import DEMO_FILE
@@ -164,8 +164,17 @@ def open_model(
         if needs_classifier:
             check_classifies(found, path, what)
         _check_variant(found, asked, path, what)
-        own = None if labels_path else _own_labels(checkpoint, path, what)
-        names = labels.for_model(found.architecture.num_classes, labels_path, own)
+        try:
+            named = class_names.choose(
+                checkpoint,
+                found.architecture.num_classes,
+                labels_path,
+                beside=None if path == DEMO_FILE else path,
+                is_imagenet=file is not None,
+            )
+        except labels.UnusableError as error:
+            why = f"its class names cannot be used: {error}"
+            raise MismatchError(what, str(path), why, "Give the names with --labels FILE, one a line") from error
     except BaseException:
         checkpoint.close()
         raise
@@ -174,25 +183,12 @@ def open_model(
         row.name if row else describe(found.architecture),
         path,
         found,
-        names,
+        named.names,
         recipe_of(found),
-        (*notes(found, row.name if row else None, weights), *done),
+        (*notes(found, row.name if row else None, weights), *done, *named.notes),
         tensors,
         checkpoint,
     )
-
-
-def _own_labels(checkpoint: Checkpoint, path: Path, what: str) -> tuple[str, ...] | None:
-    """The class names that the file carries.
-
-    Raises:
-        MismatchError: they are no names of classes.
-    """
-    try:
-        return labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
-    except labels.UnusableError as error:
-        why = f"its class names cannot be used: {error}"
-        raise MismatchError(what, str(path), why, "Give the names with --labels FILE, one a line") from error
 
 
 def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, AnyTensor], tuple[str, ...], Reading]:
@@ -207,7 +203,7 @@ def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, 
     """
     tensors, done = parametrized.resolved(weights.tensors)
     rows = root.get("cfg") if isinstance(root, Mapping) else None
-    return tensors, done, reader.read({key: tensor.shape for key, tensor in tensors.items()}, rows)
+    return tensors, done, reader.read({key: tensor.shape for key, tensor in tensors.items()}, rows, weights.hints)
 
 
 def describe(architecture: Architecture) -> str:

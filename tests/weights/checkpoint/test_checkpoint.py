@@ -72,7 +72,8 @@ def test_a_training_checkpoint_keeps_its_plain_data_and_names_the_rest(form: str
         assert root[name] == saved[name]
         assert type(root[name]) is type(saved[name])
     assert root["size"] == (1, 2)
-    kept = {name: root[name] for name in ("best", "dtype", "device")}
+    assert (root["best"], type(root["best"])) == (0.5, float)
+    kept = {name: root[name] for name in ("dtype", "device")}
     assert all(isinstance(value, Opaque) for value in kept.values())
     assert kept["dtype"].name == "torch.float16"
     assert list(root["state_dict"]) == list(small_state())

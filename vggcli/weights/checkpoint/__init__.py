@@ -4,7 +4,8 @@
 promise, `pickle.machine` for why nothing in a pickle can run, and `limits` for what a file may cost.
 """
 
-from vggcli.weights.checkpoint.pickle.values import Opaque
+from vggcli.weights.checkpoint.pickle.tree import foreign_names
+from vggcli.weights.checkpoint.pickle.values import Inert, Opaque
 from vggcli.weights.checkpoint.reader import Checkpoint, open_checkpoint, read_checkpoint
 from vggcli.weights.checkpoint.source import FileSource, Source
 from vggcli.weights.checkpoint.tensor import Storage, Tensor
@@ -12,10 +13,12 @@ from vggcli.weights.checkpoint.tensor import Storage, Tensor
 __all__ = [
     "Checkpoint",
     "FileSource",
+    "Inert",
     "Opaque",
     "Source",
     "Storage",
     "Tensor",
+    "foreign_names",
     "open_checkpoint",
     "read_checkpoint",
 ]

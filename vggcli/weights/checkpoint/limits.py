@@ -16,8 +16,10 @@ NAME_CHARACTERS = 256  # each half of a dotted name
 NAMES = 10_000  # distinct globals listed in an error
 KEY_CHARACTERS = 4096  # one key of a dict
 NUMBER_KEYS = 4096  # entries of a dict or set with keys other than text, whose hashes a file could make collide
+KEY_PARTS = 16  # of a tuple as a key
 LARGEST_KEY = 1 << 60  # above it Python's whole numbers share hashes; optimizers use addresses below 2^48
 
+ARRAY_VALUES = 65_536  # of a NumPy array that is read as a list
 DEPTH = 100  # containers inside containers; readers of the result may recurse
 NODES = 500_000  # values in the result, a shared container counted wherever it appears
 DIMENSIONS = 32  # NumPy 1's own limit

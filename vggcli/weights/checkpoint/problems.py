@@ -33,16 +33,15 @@ class Unsupported(Unreadable):
 
 
 class Forbidden(Unreadable):
-    """The pickle asks for code or classes beyond tensors and plain data.
+    """The pickle asks for what only attacks need.
 
     Args:
         names: every dotted name beyond tensors and plain data that the pickle looks up, in order of first appearance.
-        hostile: True when one is of a module that only attacks need.
     """
 
-    def __init__(self, why: str, next_step: str, names: tuple[str, ...], hostile: bool = False) -> None:
+    def __init__(self, why: str, next_step: str, names: tuple[str, ...]) -> None:
         super().__init__(why, next_step)
-        self.names, self.hostile = names, hostile
+        self.names = names
 
 
 def cut(name: str) -> str:

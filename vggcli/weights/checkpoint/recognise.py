@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from vggcli.images import signatures
+from vggcli.weights.checkpoint.pickle.opcodes import OPCODES
 from vggcli.weights.checkpoint.problems import DAMAGED, Unreadable, truncated
 from vggcli.weights.checkpoint.source import Source
 
@@ -93,6 +94,8 @@ def recognise(source: Source) -> str:
         return "legacy"
     if source.size < SHORTEST:
         raise truncated(source.size)
+    if head[0] in OPCODES:
+        return "legacy"  # most likely a text, but the names that an attack asks for are worth telling
     raise unknown()
 
 

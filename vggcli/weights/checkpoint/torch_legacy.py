@@ -10,7 +10,7 @@ from __future__ import annotations
 from vggcli.weights.checkpoint.pickle.machine import Machine
 from vggcli.weights.checkpoint.pickle.persistent import parse_key, parse_storage_id
 from vggcli.weights.checkpoint.pickle.tree import to_plain_data
-from vggcli.weights.checkpoint.pickle.values import Opaque
+from vggcli.weights.checkpoint.pickle.values import Global, Opaque
 from vggcli.weights.checkpoint.problems import Forbidden, Unreadable, quote, truncated
 from vggcli.weights.checkpoint.recognise import PICKLE, unknown
 from vggcli.weights.checkpoint.source import Cursor, Source
@@ -35,14 +35,11 @@ def read_legacy(source: Source, thorough: bool) -> object:
     try:
         magic = Machine(cursor, _no_storages).run()
     except Unreadable as problem:
-        hostile = isinstance(problem, Forbidden) and problem.hostile
-        if hostile or source.read(0, 1) == PICKLE:
+        if isinstance(problem, Forbidden) or source.read(0, 1) == PICKLE:
             raise
         raise unknown() from problem  # a text that begins like a pickle of protocol 0
     if magic != MAGIC:
-        raise Unreadable(
-            "it is a plain pickle, not a file of torch.save", "Load it where it was made and save it with torch.save"
-        )
+        raise Unreadable("it is a plain pickle", "Name a file that torch.save or safetensors has written")
     if Machine(cursor, _no_storages).run() != PROTOCOL:
         raise Unreadable("it was written by an unknown version of torch.save", "Save it again with a current PyTorch")
     Machine(cursor, _no_storages).run()
@@ -68,8 +65,11 @@ class _Storages:
         self._starts: dict[str, int] = {}
         self._made: dict[tuple[str, str, int, int], Storage] = {}
 
-    def load(self, saved_id: object) -> Storage:
+    def load(self, saved_id: object) -> Storage | Global:
         """Answer a persistent id; tensors that share memory get the same `Storage`."""
+        match saved_id:
+            case ("module", Global() as kind, *_):  # a class of somebody's own, with its source, which nobody reads
+                return kind
         key, dtype, nbytes, view = parse_storage_id(saved_id)
         _, known = self._roots.setdefault(key, (dtype, nbytes))
         if known != nbytes:

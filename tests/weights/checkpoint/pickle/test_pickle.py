@@ -5,13 +5,11 @@ from __future__ import annotations
 import pickle
 from collections import Counter, OrderedDict, defaultdict
 
-import numpy as np
 import pytest
 from checkpoint_examples import BytesSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vggcli.weights.checkpoint import Opaque
 from vggcli.weights.checkpoint.pickle.machine import Machine
 from vggcli.weights.checkpoint.problems import Forbidden, Unreadable
 from vggcli.weights.checkpoint.source import BLOCK, Cursor
@@ -75,13 +73,6 @@ def test_operands_across_the_blocks_that_are_read(size: int) -> None:
 def test_counters_and_default_dictionaries_become_plain(protocol: int) -> None:
     value = {"milestones": Counter({30: 1, 60: 2}), "log": defaultdict(list, loss=[0.5])}
     assert run(pickle.dumps(value, protocol)) == value
-
-
-@pytest.mark.parametrize("protocol", range(2, 6))
-@pytest.mark.parametrize("value", [np.float64(0.5), np.int64(3), np.arange(4), np.dtype("f4")])
-def test_numpys_values_are_kept_by_name_and_never_made(protocol: int, value: object) -> None:
-    (kept,) = run(pickle.dumps([value], protocol))  # type: ignore[misc]
-    assert isinstance(kept, Opaque)
 
 
 def test_a_shared_list_stays_shared() -> None:

@@ -1,15 +1,16 @@
-"""The names that a checkpoint may look up, each with what stands in for calling it. Every other name is refused.
+"""The names that mean something here, each with what stands in for calling it.
 
 Nothing here is imported or called. The list follows torch's own for `weights_only=True`, less what would need its
-objects, plus NumPy's scalars and arrays, which training checkpoints hold beside the weights: they are kept by name.
+objects, plus NumPy's numbers and texts, which people keep beside the weights, and the helpers of pickle itself. What is
+called by any other name becomes an `Inert` object, or is refused when only attacks need it (`hostile`).
 """
 
 from __future__ import annotations
 
 from vggcli.weights.checkpoint import limits
-from vggcli.weights.checkpoint.pickle import rebuild
+from vggcli.weights.checkpoint.pickle import numpy_values, rebuild
 from vggcli.weights.checkpoint.pickle.rebuild import Arguments, Call, never, opaque, pending_tensor, refused
-from vggcli.weights.checkpoint.pickle.values import Global, Opaque
+from vggcli.weights.checkpoint.pickle.values import Global
 from vggcli.weights.checkpoint.problems import Unsupported
 from vggcli.weights.checkpoint.problems import damaged_pickle as damaged
 from vggcli.weights.checkpoint.tensor import DTYPES
@@ -50,15 +51,7 @@ MENTIONED = [
     "torch.storage.UntypedStorage",
     "torch.storage._UntypedStorage",
 ]
-NUMPY = [
-    *(
-        f"numpy.{core}.{name}"
-        for core in ("core", "_core")
-        for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")
-    ),
-    "numpy.dtype",
-    "numpy.ndarray",
-]
+NUMPY_CORES = ("numpy.core", "numpy._core")
 
 
 def _tensor_of_class(arguments: Arguments) -> object:
@@ -116,12 +109,19 @@ CALLS: dict[str, Call] = {
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": DEVICE_TENSOR,
     "torch._utils._rebuild_xla_tensor": DEVICE_TENSOR,
     **dict.fromkeys(MENTIONED, never),
-    **{name: opaque(name) for name in NUMPY},
+    "copyreg._reconstructor": rebuild.reconstructed,
+    "copyreg.__newobj__": rebuild.new_object,
+    "copyreg.__newobj_ex__": rebuild.new_object_with_keywords,
+    "numpy.dtype": numpy_values.kind,
+    "numpy.ndarray": opaque("numpy.ndarray"),
+    **{f"{core}.multiarray.scalar": numpy_values.scalar for core in NUMPY_CORES},
+    **{f"{core}.multiarray._reconstruct": numpy_values.array for core in NUMPY_CORES},
+    **{f"{core}.numeric._frombuffer": opaque("numpy.ndarray") for core in NUMPY_CORES},
 }
 
 
 def call(name: str, arguments: Arguments) -> object:
-    """Return what calling the dotted name stands for.
+    """Return what calling a known name stands for.
 
     Raises:
         Unsupported: a kind of tensor that is not plain numbers.
@@ -129,4 +129,4 @@ def call(name: str, arguments: Arguments) -> object:
     """
     if len(arguments) > limits.ARGUMENTS:
         raise damaged(f"a call with {len(arguments):,} arguments")
-    return CALLS[name](arguments) if name in CALLS else Opaque(name)
+    return CALLS[name](arguments)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from vggcli.text import printable
 from vggcli.weights.checkpoint import limits
 from vggcli.weights.checkpoint.pickle import allowed, rebuild
+from vggcli.weights.checkpoint.pickle.hostile import is_hostile
 from vggcli.weights.checkpoint.pickle.refusals import forbidden
-from vggcli.weights.checkpoint.pickle.values import Global, Opaque
+from vggcli.weights.checkpoint.pickle.values import Global, Inert, Opaque
 from vggcli.weights.checkpoint.problems import Unreadable, Unsupported
 from vggcli.weights.checkpoint.problems import damaged_pickle as damaged
 
@@ -25,7 +26,7 @@ class Lookups:
     def __init__(self) -> None:
         self.lenient = False
         self._found: dict[tuple[str, str], Global] = {}
-        self._names: dict[str, bool] = {}  # in order of appearance -> whether it is known here
+        self._unknown: dict[str, bool] = {}  # names that mean nothing here, in order -> whether only attacks need them
         self._unsupported: Unsupported | None = None
         self._copied = 0
 
@@ -37,17 +38,27 @@ class Lookups:
             return self._found[module, name]
         if len(self._found) >= limits.NAMES:
             raise damaged("it asks for too many names")
-        found = Global(_dotted(module, name))
-        self._found[module, name] = found
-        self._names[found.name] = found.name in allowed.CALLS
-        self.lenient = self.lenient or not self._names[found.name]
+        found = self._found[module, name] = Global(_dotted(module, name))
+        if found.name not in allowed.CALLS:
+            odd = max(len(module), len(name)) > limits.NAME_CHARACTERS or not f"{module}{name}".isprintable()
+            hostile = odd or is_hostile(_renamed(module), name)
+            self._unknown[found.name] = hostile or self._unknown.get(found.name, False)
+            self.lenient = self.lenient or hostile
         return found
 
-    def call(self, function: object, arguments: object) -> object:
-        """Stand for calling `function`."""
+    def call(self, function: object, arguments: object, keywords: object = None) -> object:
+        """Stand for calling `function`; what is not known here becomes an `Inert` object."""
         try:
-            if not isinstance(function, Global) or not isinstance(arguments, tuple):
+            if not isinstance(function, (Global, Inert)) or not isinstance(arguments, tuple):
                 raise damaged("it calls something that is no function")
+            if isinstance(function, Inert) or function.name not in allowed.CALLS:
+                made = Inert(function.name, arguments)
+                if isinstance(keywords, dict):
+                    self._spend((keywords,))
+                    made.entries.update(keywords)
+                return made
+            if keywords:
+                raise damaged("an object with keyword arguments")
             self._spend(arguments)
             return allowed.call(function.name, arguments)
         except Unreadable as problem:
@@ -76,11 +87,12 @@ class Lookups:
         """Raise what was kept, if anything was.
 
         Raises:
-            Forbidden: a name that is not known here.
+            Forbidden: a name that only attacks need.
             Unsupported: a tensor that is not plain numbers.
         """
-        if not all(self._names.values()):
-            raise forbidden(self._names) from None
+        hostile = [name for name, bad in self._unknown.items() if bad]
+        if hostile:
+            raise forbidden(hostile, list(self._unknown)) from None
         if self._unsupported:
             raise self._unsupported from None
 
@@ -95,8 +107,10 @@ class Lookups:
             raise Unreadable("its pickle copies the same things over and over", "Save the tensors only")
 
 
+def _renamed(module: str) -> str:
+    return PYTHON2_MODULES.get(module, module)
+
+
 def _dotted(module: str, name: str) -> str:
     """Return "module.name" with Python 3's module name, harmless to print."""
-    module, name = module[: limits.NAME_CHARACTERS], name[: limits.NAME_CHARACTERS]
-    text = f"{PYTHON2_MODULES.get(module, module)}.{name}"
-    return printable(text)
+    return printable(f"{_renamed(module[: limits.NAME_CHARACTERS])}.{name[: limits.NAME_CHARACTERS]}")

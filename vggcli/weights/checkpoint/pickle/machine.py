@@ -1,8 +1,9 @@
 """The stack machine of pickle, for data only: it makes containers, numbers and texts, and imports and calls nothing.
 
 Names that a real unpickler would import stay names (`Global`); what it would call is answered by `lookups`, which knows
-the few functions that tensors need. After a name that is not known the machine goes on to the end, without effect, so
-that the error can list everything the pickle asks for.
+the few functions that tensors need, and keeps everything else as an `Inert` tree of what it would have been made of.
+After a name that only attacks need the machine goes on to the end, without effect, so that the error can list
+everything the pickle asks for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from vggcli.weights.checkpoint import limits
 from vggcli.weights.checkpoint.pickle.lookups import Lookups
 from vggcli.weights.checkpoint.pickle.opcodes import OPCODES, Operand
 from vggcli.weights.checkpoint.pickle.rebuild import add_item, set_item
-from vggcli.weights.checkpoint.pickle.values import Opaque
+from vggcli.weights.checkpoint.pickle.values import Inert, Opaque
 from vggcli.weights.checkpoint.problems import Unreadable
 from vggcli.weights.checkpoint.problems import damaged_pickle as damaged
 from vggcli.weights.checkpoint.source import Cursor
@@ -45,7 +46,7 @@ class Machine:
         """Return the pickled value; tensors of PyTorch before 0.4 in it are `PendingTensor`.
 
         Raises:
-            Forbidden: it asks for code or classes; lists all names.
+            Forbidden: it asks for what only attacks need; lists all names.
             Unreadable: it is damaged, cut or too large, or holds an unsupported kind of tensor.
         """
         try:
@@ -118,6 +119,9 @@ class Machine:
         """Put items into a list, set or dict (`method`: append, add or set)."""
         if self._lookups.lenient or isinstance(target, Opaque):
             return
+        if isinstance(target, Inert):
+            target = target.entries if method == "set" else target.items
+            method = "append" if method == "add" else method
         if method == "append" and isinstance(target, list):
             target.extend(items)
         elif method == "add" and isinstance(target, set):
@@ -193,9 +197,8 @@ class Machine:
         self._push(self._lookups.call(self._pop(), arguments))
 
     def _new_object_with_keywords(self, _: Operand) -> None:
-        if self._pop() != {}:
-            self._lookups.tolerate(damaged("an object with keyword arguments"))
-        self._reduce(None)
+        keywords, arguments = self._pop(), self._pop()
+        self._push(self._lookups.call(self._pop(), arguments, keywords))
 
     def _build(self, _: Operand) -> None:
         state = self._pop()

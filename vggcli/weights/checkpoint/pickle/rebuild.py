@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from vggcli.weights.checkpoint import limits
-from vggcli.weights.checkpoint.pickle.values import Global, Opaque, PendingTensor
+from vggcli.weights.checkpoint.pickle.values import Global, Inert, Opaque, PendingTensor
 from vggcli.weights.checkpoint.problems import QUOTED, Unreadable, Unsupported, quote
 from vggcli.weights.checkpoint.problems import damaged_pickle as damaged
 from vggcli.weights.checkpoint.tensor import Storage, Tensor, make_tensor
@@ -20,38 +20,43 @@ FLAGS = ("conj", "neg")  # operations that torch leaves pending
 
 
 def build(target: object, state: object) -> None:
-    """Apply BUILD: fill a tensor of old PyTorch; attributes set on containers and tensors are left out.
+    """Apply BUILD: keep an inert object's state, fill a tensor of old PyTorch; of others, attributes are left out.
 
     Raises:
         Unreadable: the state does not fit the target.
     """
-    if isinstance(target, PendingTensor) and isinstance(state, tuple) and len(state) in (3, 4, 5):
+    if isinstance(target, Inert):
+        target.state = state
+    elif isinstance(target, PendingTensor) and isinstance(state, tuple) and len(state) in (3, 4, 5):
         if len(state) == 4:  # a tensor: storage, offset, shape, stride
             target.value = tensor(state)
         elif len(state) == 5:  # a Variable: data first, then flags
             target.value = _plain_tensor(state[0])
     elif not isinstance(target, (dict, Opaque, Tensor, PendingTensor)) or not isinstance(
-        state, (dict, tuple, type(None))
+        state, (dict, tuple, Inert, type(None))
     ):
         raise damaged("state for something that takes none")
 
 
 def check_key(value: object, entries: int) -> None:
-    """Check what becomes a key of a dict or set that has so many entries: text, bytes, a number, a bool or None.
+    """Check what becomes a key of a dict or set that has so many entries.
 
-    A file can choose numbers whose hashes collide, so that each entry takes longer than the last: few are allowed, and
-    no tuples of them.
+    Text and objects, which are told apart by their place in memory, may be many (optimizers keep what they know by
+    parameter). A file can choose numbers whose hashes collide, so that each entry takes longer than the last: of
+    numbers, and of short tuples of such keys, few are allowed.
 
     Raises:
         Unreadable: another type, or too many.
     """
-    if isinstance(value, str):
-        if len(value) > limits.KEY_CHARACTERS:
-            raise Unreadable(f"it holds a key of {len(value):,} characters: {quote(value)}")
+    if isinstance(value, str) and len(value) > limits.KEY_CHARACTERS:
+        raise Unreadable(f"it holds a key of {len(value):,} characters: {quote(value)}")
+    if isinstance(value, (str, Tensor, PendingTensor, Inert, Opaque, Global)):
         return
-    number = isinstance(value, (int, float)) and -limits.LARGEST_KEY < value < limits.LARGEST_KEY  # so no NaN either
-    if not (number or value is None or isinstance(value, bytes)):
-        raise damaged(f"a {type(value).__name__} as a key that no checkpoint needs")
+    for part in value if isinstance(value, tuple) and 0 < len(value) <= limits.KEY_PARTS else (value,):
+        number = isinstance(part, (int, float)) and -limits.LARGEST_KEY < part < limits.LARGEST_KEY  # so no NaN either
+        text = isinstance(part, (str, Inert, Opaque, Global))
+        if not (number or text or part is None or isinstance(part, bytes)):
+            raise damaged(f"a {type(part).__name__} as a key that no checkpoint needs")
     if entries >= limits.NUMBER_KEYS:
         raise Unreadable(f"it holds a container with more than {limits.NUMBER_KEYS:,} numbers as keys")
 
@@ -152,6 +157,33 @@ def dictionary(arguments: Arguments) -> dict[object, object]:
             raise damaged("a dictionary made of something else than pairs")
         set_item(made, pair[0], pair[1])
     return made
+
+
+def reconstructed(arguments: Arguments) -> object:
+    """Stand for copyreg._reconstructor(class, base, state), which protocols 0 and 1 write for every object."""
+    match arguments:
+        case (Global(name), Global("builtins.dict"), dict() as state):
+            return Inert(name, entries=dictionary((state,)))
+        case (Global(name), Global("builtins.list" | "builtins.set" | "builtins.tuple"), state):
+            return Inert(name, items=list(items((state,))))
+        case (Global(name), _, state):
+            return Inert(name, () if state is None else (state,))
+    raise damaged("an object without a class")
+
+
+def new_object(arguments: Arguments) -> object:
+    """Stand for copyreg.__newobj__(class, *arguments)."""
+    if not arguments or not isinstance(arguments[0], Global):
+        raise damaged("an object without a class")
+    return Inert(arguments[0].name, arguments[1:])
+
+
+def new_object_with_keywords(arguments: Arguments) -> object:
+    """Stand for copyreg.__newobj_ex__(class, arguments, keywords)."""
+    match arguments:
+        case (Global(name), tuple() as given, dict() as keywords):
+            return Inert(name, given, entries=dictionary((keywords,)))
+    raise damaged("an object without a class")
 
 
 def set_of(arguments: Arguments) -> set[object]:
