@@ -16,7 +16,7 @@ from vggcli.network.layers import Architecture
 from vggcli.weights import description, key_mapping, model, state_dict
 from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint, read_checkpoint
 from vggcli.weights.key_mapping import KeyMapping
-from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE, file_in
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Inspection:
         mapping: which tensor is which of the network, and what is missing or left over; None when it is no VGG.
         variant: name of the variant with these convolutions, e.g. "vgg16_bn"; None when there is none.
         labels: the class names that the file carries; None without.
+        recipe: how images are brought to the network's input, and who says so; None when it is no VGG.
         notes: what should be known, one sentence each.
         statistics: by key, where they were asked for.
     """
@@ -56,6 +57,7 @@ class Inspection:
     mapping: KeyMapping | None
     variant: str | None
     labels: tuple[str, ...] | None
+    recipe: Recipe | None
     notes: tuple[str, ...]
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
 
@@ -68,11 +70,6 @@ class Inspection:
     def classes(self) -> int | None:
         """Width of the last layer; None without one."""
         return self.mapping.num_classes if self.mapping else None
-
-    @property
-    def recipe(self) -> Recipe | None:
-        """How images are brought to the network's input; None when it is no VGG."""
-        return model.recipe_of(self.mapping) if self.mapping else None
 
     def compared_with(self, variant: str) -> KeyMapping | None:
         """The file held against a variant, differences and all; None when its keys are those of no VGG.
@@ -93,7 +90,8 @@ def inspect(path: str | os.PathLike[str], *, stats: bool = False) -> Inspection:
     """Look into a weights file; nothing in it is run, and its numbers are read only for `stats`.
 
     Args:
-        path: a file, "demo", or an http(s) URL, of which only the parts that describe the tensors are fetched.
+        path: a file, a model folder, "demo", or an http(s) URL, of which only the parts that describe the tensors are
+            fetched.
         stats: compute the range of every tensor and count NaN and infinite values.
 
     Raises:
@@ -115,12 +113,13 @@ def inspect(path: str | os.PathLike[str], *, stats: bool = False) -> Inspection:
         from vggcli.weights.download.remote import RemoteSource
 
         with closing(RemoteSource(name)) as source:
-            return _inspection(read_checkpoint(source), stats=False)
-    with open_checkpoint(DEMO_FILE if name == zoo.DEMO else name) as checkpoint:
-        return _inspection(checkpoint, stats=stats)
+            return _inspection(read_checkpoint(source), None, stats=False)
+    file = DEMO_FILE if name == zoo.DEMO else file_in(Path(name))
+    with open_checkpoint(file) as checkpoint:
+        return _inspection(checkpoint, file, stats=stats)
 
 
-def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
+def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> Inspection:
     found = state_dict.find(checkpoint)
     if found is None:
         raise MismatchError("nothing to list in", checkpoint.path, "it holds no named tensors")
@@ -132,6 +131,11 @@ def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
         notes = (f"predict refuses it: {published.refusal}",)
     if mapping is not None and variant is not None:
         notes += description.notes(mapping, variant.name, found)
+    recipe = None
+    if mapping is not None:
+        choice = model.choose_recipe(checkpoint, found, mapping, path)
+        recipe = choice.recipe
+        notes += choice.notes
     return Inspection(
         path=checkpoint.path,
         format=checkpoint.format,
@@ -141,6 +145,7 @@ def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
         mapping=mapping,
         variant=variant.name if variant else None,
         labels=labels.in_checkpoint(checkpoint.root, checkpoint.metadata),
+        recipe=recipe,
         notes=notes,
         statistics={key: statistics(tensor) for key, tensor in found.tensors.items()} if stats else {},
     )

@@ -62,6 +62,10 @@ class Console:
         else:
             note(text)
 
+    def warn(self, text: str) -> None:
+        """The same, whatever else is hidden."""
+        self.note(text)
+
     def progress(self, wanted: bool) -> _Counter:
         """A line that counts images, drawn only on a terminal."""
         return _Counter(self, wanted and self.is_terminal)

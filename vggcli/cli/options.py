@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,13 +12,6 @@ from vggcli.engines import EngineName, PrecisionName
 from vggcli.output import formats
 
 INPUT, MODEL, NUMBERS, OUTPUT = "Inputs", "Model", "Numbers and speed", "Output"
-
-
-class ResizeName(str, Enum):
-    """--resize"""
-
-    squash = "squash"
-    crop = "crop"
 
 
 class ListingFormat(str, Enum):
@@ -49,12 +42,92 @@ FilesFrom = Annotated[
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --files-from end with a zero byte.", rich_help_panel=INPUT)
 ]
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers between commas."""
+    return tuple(float(number) for number in text.split(","))
+
+
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE.json",
+        help="How images are prepared: imagenet, caffe, half, unit, cifar10, cifar100, or a file.  "
+        "[default: what the weights say, else imagenet]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="N",
+        min=1,
+        help="Side of the network's input in pixels.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Mean = Annotated[
+    Any,
+    typer.Option(
+        "--mean",
+        metavar="A,B,C",
+        parser=_numbers,
+        help="Subtracted from the channels, as the network sees them.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Std = Annotated[
+    Any,
+    typer.Option(
+        "--std",
+        metavar="A,B,C",
+        parser=_numbers,
+        help="What the channels are divided by then.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+ValueRange = Annotated[
+    Literal["1", "255"] | None,
+    typer.Option(
+        "--value-range",
+        help="Whether white is 1 or 255 before that.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Bgr = Annotated[
+    bool | None,
+    typer.Option(
+        "--bgr/--rgb",
+        help="Which channel the network sees first.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
 Resize = Annotated[
-    ResizeName,
+    Literal["squash", "crop", "letterbox"] | None,
     typer.Option(
         "--resize",
-        help="squash: the whole image to 224x224; crop: shorter side to 256, centre 224x224, as published.",
+        help="squash: the whole image, distorted; crop: shorter side to 8/7 of the size and the centre, as published; "
+        "letterbox: the whole image between bars.  [default: the recipe's, else squash]",
         rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Activation = Annotated[
+    Literal["softmax", "sigmoid"] | None,
+    typer.Option(
+        "--activation",
+        help="sigmoid: each class is a label of its own.  [default: what the weights say, else softmax]",
+        rich_help_panel=OUTPUT,
+        show_default=False,
     ),
 ]
 NoExif = Annotated[bool, typer.Option("--no-exif", help="Ignore the EXIF orientation.", rich_help_panel=INPUT)]

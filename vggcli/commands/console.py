@@ -39,6 +39,9 @@ class Console(Protocol):
     def note(self, text: str) -> None:
         """One line."""
 
+    def warn(self, text: str) -> None:
+        """One line that is never hidden: without it an answer could be wrong and nobody know."""
+
     def progress(self, wanted: bool) -> AbstractContextManager[Progress]:
         """A counter of images.
 

@@ -16,7 +16,7 @@ from vggcli.network import zoo
 from vggcli.weights import store
 from vggcli.weights.description import differences
 from vggcli.weights.key_mapping import KeyMapping
-from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE, file_in
 
 COLUMNS = ("key", "shape", "dtype")
 STATISTICS = ("min", "max", "mean", "std", "nan", "inf")
@@ -43,7 +43,7 @@ def inspect_file(
     """
     if is_url(name) and (verify or stats):
         raise UsageError("cannot check the weights of", name, "they are not here", "Download the file first")
-    digest = _verified(DEMO_FILE if name == zoo.DEMO else Path(name), console) if verify else None
+    digest = _verified(DEMO_FILE if name == zoo.DEMO else file_in(Path(name)), console) if verify else None
     asked = zoo.variant(arch) if arch else None
     try:
         found = inspect(name, stats=stats)
@@ -106,6 +106,8 @@ def _facts(found: Inspection) -> dict[str, str]:
         facts["dialect"] = found.mapping.dialect.name
         without = "none (no classifier)" if found.mapping.features_only else "unknown"
         facts["classes"] = without if found.classes is None else str(found.classes)
+    if found.recipe is not None:
+        facts["recipe"] = found.recipe.for_people()
     if found.notes:
         facts["note"] = "; ".join(found.notes)
     return facts
@@ -138,6 +140,7 @@ def _data(found: Inspection, digest: str | None) -> dict[str, object]:
         "features_only": bool(mapping and mapping.features_only),
         "fits": bool(mapping and mapping.fits),
         "labels": list(found.labels) if found.labels else None,
+        "recipe": found.recipe and found.recipe.to_json() | {"source": found.recipe.source},
         "notes": list(found.notes),
         "totals": {
             "tensors": len(tensors),

@@ -74,7 +74,7 @@ def predict(request: Request, console: Console) -> int:
     )
     classifier = Classifier(request.settings, progress=console.transfer)
     for text in classifier.notes:
-        console.note(text)
+        (console.warn if text == classifier.warning else console.note)(text)
     code = _Prediction(request, classifier, format, found, console).run()
     _say_skipped(skipped, console)
     return code
@@ -196,7 +196,8 @@ class _Prediction:
             engine=engine.name,
             device=engine.device,
             precision=engine.precision,
-            top_k=min(self._request.top_k, model.architecture.num_classes),
+            top_k=min(self._request.top_k, len(model.labels)),
+            recipe_source=model.recipe.source,
         )
 
     def _say_interrupted(self) -> None:

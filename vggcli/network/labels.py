@@ -51,20 +51,27 @@ def read(path: str) -> tuple[str, ...]:
 def for_model(num_classes: int, path: str | None, own: Sequence[str] | None) -> tuple[str, ...]:
     """The names of a model's classes: the user's file, else the checkpoint's own, else ImageNet's, else "class N".
 
+    A model of one logit has one name or two: the second is what the logit speaks for.
+
     Raises:
         UsageError: the user's file has another number of names than the model has classes.
     """
     if path is not None:
         names = read(path)
-        if len(names) != num_classes:
+        if not _fits(len(names), num_classes):
             why = f"it has {len(names)} names, the model has {num_classes} classes"
             raise UsageError("cannot use the labels", path, why, "Give one name a line, in the order of the classes")
         return names
-    if own is not None and len(own) == num_classes:
+    if own is not None and _fits(len(own), num_classes):
         return tuple(own)
     if num_classes == IMAGENET_CLASSES:
         return imagenet()
     return tuple(f"class {index}" for index in range(num_classes))
+
+
+def _fits(names: int, num_classes: int) -> bool:
+    """Whether there is a name for each class; a single logit may decide between two."""
+    return names == num_classes or (names, num_classes) == (2, 1)
 
 
 def in_checkpoint(root: object, metadata: Mapping[str, str]) -> tuple[str, ...] | None:

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggcli.errors import MismatchError
-from vggcli.images.recipe import IMAGENET, Recipe
+from vggcli.images.recipe import LARGEST_SIZE, Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.layers import Architecture, Shape
-from vggcli.weights import key_mapping, state_dict
+from vggcli.weights import key_mapping, neighbours, recipes, state_dict
 from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint
 from vggcli.weights.description import differences, first_few, notes
 from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.statements import WeightsFile
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_LARGEST_SIZE = 1024  # a file of nothing but expanded tensors could ask for any
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,9 @@ class Model:
         variant: zoo name.
         path: the weights file.
         mapping: dialect, architecture and where each tensor is.
-        labels: class names in index order.
-        recipe: from an RGB image to the input.
+        labels: class names in index order; two where a single logit decides between them.
+        recipe: from an image to the input, and from logits to probabilities.
+        warning: what had to be assumed of the recipe, one sentence that must be said; empty when nothing had.
         notes: what the user should know about the file, one sentence each.
     """
 
@@ -41,6 +41,7 @@ class Model:
     mapping: key_mapping.KeyMapping
     labels: tuple[str, ...]
     recipe: Recipe
+    warning: str
     notes: tuple[str, ...]
     _tensors: Mapping[str, Tensor] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
@@ -107,14 +108,19 @@ class Model:
 
 
 def open_model(
-    path: Path, arch: str | None = None, labels_path: str | None = None, *, what: str = "cannot classify with"
+    path: Path,
+    arch: str | None = None,
+    labels_path: str | None = None,
+    recipe: recipes.RecipeOptions | None = None,
+    *,
+    what: str = "cannot classify with",
 ) -> Model:
     """Open a weights file and make sure that it is a whole VGG, and the one asked for.
 
     Raises:
         CheckpointError: the file cannot be read.
         MismatchError: it is no VGG, another one than `arch`, or lacks tensors.
-        UsageError: `arch` is unknown, or the labels do not fit.
+        UsageError: `arch` is unknown, or the labels or the recipe do not fit.
     """
     asked = zoo.variant(arch) if arch else None
     file = zoo.published(path.name)
@@ -130,6 +136,7 @@ def open_model(
         variant, mapping = _checked(read(weights), asked, path, what)
         own = labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
         names = labels.for_model(mapping.architecture.num_classes, labels_path, own)
+        choice = choose_recipe(checkpoint, weights, mapping, path, recipe)
     except BaseException:
         checkpoint.close()
         raise
@@ -138,8 +145,9 @@ def open_model(
         path,
         mapping,
         names,
-        recipe_of(mapping),
-        notes(mapping, variant.name, weights),
+        choice.recipe,
+        choice.warning,
+        notes(mapping, variant.name, weights) + choice.notes,
         weights.tensors,
         checkpoint,
     )
@@ -150,10 +158,33 @@ def read(weights: state_dict.StateDict) -> key_mapping.KeyMapping | None:
     return key_mapping.read(weights.shapes, [row.architecture for row in zoo.VARIANTS.values()])
 
 
-def recipe_of(mapping: key_mapping.KeyMapping) -> Recipe:
-    """How images are brought to the network's input."""
+def choose_recipe(
+    checkpoint: Checkpoint,
+    weights: state_dict.StateDict,
+    mapping: key_mapping.KeyMapping,
+    path: Path | None,
+    options: recipes.RecipeOptions | None = None,
+) -> recipes.Choice:
+    """How images are brought to the network's input.
+
+    Args:
+        path: of the file; None when it is not on this machine, and so has no neighbours.
+
+    Raises:
+        UsageError: an option cannot be, or does not fit the network.
+    """
     architecture = mapping.architecture
-    return IMAGENET if architecture.adaptive else IMAGENET.with_size(architecture.native_size)
+    network = recipes.NetworkInput(
+        size=224 if architecture.adaptive else architecture.native_size,
+        takes_any=architecture.adaptive,
+        smallest=1 << len(architecture.stages),
+        classes=mapping.num_classes or 0,
+    )
+    beside = neighbours.Neighbours()
+    if path is not None and path != DEMO_FILE:
+        beside = neighbours.find(path, mapping.num_classes, architecture)
+    file = WeightsFile(path, checkpoint.root, checkpoint.metadata, weights.tensors, beside)
+    return recipes.choose(file, network, options)
 
 
 def _checked(
@@ -165,8 +196,8 @@ def _checked(
         raise MismatchError(what, str(path), "its keys are those of no VGG layout that vgg knows", see)
     found = zoo.of_architecture(mapping.architecture)
     size = mapping.architecture.native_size
-    if not mapping.architecture.adaptive and size > _LARGEST_SIZE:
-        why = f"its classifier is for images of {size} pixels a side, and vgg takes {_LARGEST_SIZE} at most"
+    if not mapping.architecture.adaptive and size > LARGEST_SIZE:
+        why = f"its classifier is for images of {size} pixels a side, and vgg takes {LARGEST_SIZE} at most"
         raise MismatchError(what, str(path), why, see)
     if mapping.features_only:
         why = f"it holds the convolutions of {found.name if found else 'a VGG'} and no classifier, so it has no classes"
