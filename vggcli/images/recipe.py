@@ -73,6 +73,8 @@ class Recipe:
         if self.resize_to is not None:
             least = self.size if self.resize == "crop" else 1
             _check_length("resize_to", self.resize_to, least, _LARGEST_SIDE)
+            if self.resize_to == self._usual_side:  # said or not, it is the same recipe
+                object.__setattr__(self, "resize_to", None)
         for name in ("mean", "std"):
             _check_numbers(name, getattr(self, name), self.channels)
         if not all(self.std):
@@ -90,8 +92,10 @@ class Recipe:
     @property
     def side(self) -> int:
         """Length in pixels that resizing gives: of both sides, or of the shorter or longer one."""
-        if self.resize_to is not None:
-            return self.resize_to
+        return self._usual_side if self.resize_to is None else self.resize_to
+
+    @property
+    def _usual_side(self) -> int:
         return round(self.size * 256 / 224) if self.resize == "crop" else self.size
 
     @property
@@ -130,7 +134,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """As a recipe file holds it."""
-        values = asdict(self)
+        values = asdict(self) | {"resize_to": self.side}
         del values["source"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

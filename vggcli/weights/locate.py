@@ -17,7 +17,8 @@ def locate(weights: str | None, arch: str | None, options: store.FetchOptions) -
     """The weights file that a command line means, fetched if it must be.
 
     Args:
-        weights: a file, a model folder, "demo", the name of a published file or of a variant; None for the variant's ImageNet weights.
+        weights: a file, a model folder, "demo", the name of a published file or of a variant; None for the variant's
+            ImageNet weights.
         arch: the variant asked for; None for what the weights say.
 
     Raises:
@@ -59,7 +60,7 @@ def file_in(path: Path) -> Path:
     if any((path / f"{name}.index.json").exists() for name in FOLDER_FILES):
         why, step = "its weights are in several files", "Save them as one file"
     else:
-        why, step = f"it is a folder without {' or '.join(FOLDER_FILES)}", "Name the weights file in it"
+        why, step = f"it is a folder without {' or '.join(FOLDER_FILES)}", "Name the weights file inside it"
     raise WeightsError("cannot read weights", str(path), why, step)
 
 

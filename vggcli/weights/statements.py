@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vggcli.errors import UsageError
 from vggcli.images.recipe import FIELDS, RECIPES, WITHOUT_SIZE, Recipe
@@ -17,6 +18,10 @@ from vggcli.weights import store
 from vggcli.weights.checkpoint import Tensor
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.neighbours import CONFIG, PROCESSOR, Neighbours
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # Conversions of the authors' Caffe networks, by the beginning of their SHA-256, which is in their published names too.
 CAFFE_SHA256 = {"00b39a1b": "vgg16", "d01eb7cb": "vgg19"}
@@ -142,15 +147,15 @@ def _in_buffers(tensors: Mapping[str, Tensor]) -> Stated | None:
         other = tensors.get(f"{key.removesuffix('mean')}std")
         if other is None or not {tensor.numel, other.numel} <= {1, 3}:
             continue
-        mean, std = (tuple(float(v) for v in t.float32().ravel()) for t in (tensor, other))
+        mean, std = (_shortest(buffer.float32()) for buffer in (tensor, other))
         value_range = 255 if max(*mean, *std) > _LARGEST_UNIT else 1
-        return {"mean": _rounded(mean), "std": _rounded(std), "value_range": value_range}
+        return {"mean": mean, "std": std, "value_range": value_range}
     return None
 
 
-def _rounded(values: tuple[float, ...]) -> tuple[float, ...]:
-    """The shortest decimals that give the same single-precision numbers: 0.485 and not 0.48500001430511475."""
-    return tuple(float(f"{value:.8g}") for value in values)
+def _shortest(values: NDArray[np.float32]) -> tuple[float, ...]:
+    """The shortest decimals of single-precision numbers: 0.485 and not 0.48500001430511475."""
+    return tuple(float(str(value)) for value in values.ravel())
 
 
 def _identity(path: Path | None) -> str:
