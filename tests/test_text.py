@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vggcli.text import escape, from_unicode, guard_formula, printable, to_unicode, unescape, unguard_formula
+from vggcli.text import (
+    escape,
+    escape_json,
+    from_unicode,
+    guard_formula,
+    printable,
+    to_unicode,
+    unescape,
+    unguard_formula,
+)
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
-NASTY = "\\\t\n\r\x00\x1b\x7f\x85\x9b\u2028\u2029\u202e\u2066\udc80\udcff\ud800'=+-@\uff1d \ufeffxuntr0189afé日😀"
+NASTY = "\\\t\n\r\x00\x1b\x7f\x85\x9b\u2028\u2029\u202e\u2066\udc80\udcff\ud800'=+-@\uff1d \ufeffxuUntr0189afé日😀"
+NASTY += "\u200b\u061c\ufe0f\U000e0041"
 texts = st.text(st.sampled_from(NASTY) | st.characters(), max_size=30)
 
 
@@ -23,11 +37,39 @@ texts = st.text(st.sampled_from(NASTY) | st.characters(), max_size=30)
         ("\x1b[31m\x00\x7f", "\\x1b[31m\\x00\\x7f"),
         ("\udc85 is a byte, \x85 a character", "\\x85 is a byte, \\u0085 a character"),
         ("\u2028\u2029\u202e\u2069\ud800", "\\u2028\\u2029\\u202e\\u2069\\ud800"),
+        ("a\u200b\u200f\u061c\u2060\ufeff\xad.jpg", "a\\u200b\\u200f\\u061c\\u2060\\ufeff\\u00ad.jpg"),
+        ("cat\U000e0041\U000e007f", "cat\\U000e0041\\U000e007f"),
+        ("❤\ufe0f.jpg", "❤\ufe0f.jpg"),
+        ("\ufe0fa\ufe0f\ufe0e\U000e0100", "\\ufe0fa\ufe0f\\ufe0e\\U000e0100"),
     ],
 )
 def test_each_kind_of_character_has_its_escape(text: str, escaped: str) -> None:
     assert escape(text) == escaped
     assert unescape(escaped) == text
+
+
+def test_what_is_not_seen_is_seen() -> None:
+    """No character that takes no room, or turns the direction, is left; combining marks stand on what they mark."""
+    hidden = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")]
+    # Signs that stand about numbers, and the joints of hieroglyphs, are drawn.
+    seen = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+    drawn = [c for c in hidden if printable(c) == c]
+
+    assert len(hidden) > 160
+    assert [c for c in drawn if c not in seen and not "\U00013430" <= c <= "\U0001343f"] == []
+    assert printable("e\u0301") == "e\u0301"
+
+
+def test_what_looks_like_a_long_escape_and_is_no_character_stays() -> None:
+    assert unescape("\\Uffffffff \\U00110000 \\U000E0041") == "\\Uffffffff \\U00110000 \\U000E0041"
+
+
+@relaxed
+@given(texts)
+def test_json_gives_back_every_text(text: str) -> None:
+    line = escape_json(json.dumps(text, ensure_ascii=False))
+    assert json.loads(line) == text
+    assert printable(line[1:-1]) == line[1:-1]
 
 
 def test_printable_escapes_the_same_but_keeps_backslashes_single() -> None:

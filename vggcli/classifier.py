@@ -15,10 +15,11 @@ from weakref import WeakSet
 from vggcli.engines import Engine, choice, memory
 from vggcli.engines.devices import cores, import_torch, may_have_accelerator
 from vggcli.errors import InputError, UsageError
+from vggcli.images.budget import DECODED_BYTES, Budget
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.images.inputs import as_input, expand
-from vggcli.images.limits import DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 from vggcli.images.recipe import RECIPES, Recipe
 from vggcli.network import zoo
 from vggcli.network.layers import Architecture
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from vggcli.network.module import VGG
     from vggcli.weights.model import Model
 
+_DECODED_BYTES_PER_WORKER = 64 << 20  # a photo of 16 megapixels
 _MOST_WORKERS = 16  # decoding threads that feed any GPU
 
 
@@ -55,6 +57,7 @@ def load(
     exif: bool = True,
     allow_truncated: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_bytes: int = DEFAULT_MAX_BYTES,
     fast_decode: bool = False,
     device: str = "auto",
     engine: str = "auto",
@@ -83,6 +86,7 @@ def load(
         exif: apply the EXIF orientation to files, bytes and PIL images.
         allow_truncated: classify what there is of images that end early.
         max_pixels: refuse larger images.
+        max_bytes: refuse larger image files.
         fast_decode: let large JPEGs decode at reduced scale, or on the GPU; probabilities change.
         device: "auto", "cpu", "cuda", "cuda:N", "cuda:N,M" or "mps".
         engine: "auto", "torch" or "openvino".
@@ -121,6 +125,7 @@ def load(
             exif=exif,
             allow_truncated=allow_truncated,
             max_pixels=max_pixels,
+            max_bytes=max_bytes,
             fast_decode=fast_decode,
             device=device,
             engine=engine,
@@ -388,7 +393,7 @@ class Classifier:
 
     def _decoding(self) -> Decoding:
         s = self.settings
-        return Decoding(self.recipe, s.exif, s.allow_truncated, s.max_pixels, s.fast_decode)
+        return Decoding(self.recipe, s.exif, s.allow_truncated, s.max_pixels, s.max_bytes, s.fast_decode)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -431,13 +436,14 @@ class Classifier:
 
 def _loader(decoding: Decoding, settings: Settings) -> ImageLoader:
     """The host's decoder, or the device's where a fast one is asked for and there may be one."""
+    budget = Budget(max(DECODED_BYTES, (settings.workers or _default_workers()) * _DECODED_BYTES_PER_WORKER))
     device = "cuda:0" if settings.device in ("auto", "cuda") else settings.device.partition(",")[0]
     may_use_device = device.startswith("cuda") and settings.engine != "openvino"
     if decoding.fast and may_use_device and may_have_accelerator():
         from vggcli.images.nvjpeg import DeviceImageLoader
 
-        return DeviceImageLoader(decoding, device)
-    return ImageLoader(decoding)
+        return DeviceImageLoader(decoding, device, budget=budget)
+    return ImageLoader(decoding, budget=budget)
 
 
 def _default_workers() -> int:

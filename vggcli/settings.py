@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from vggcli.engines import ENGINES, PRECISIONS, choice
 from vggcli.errors import UsageError
-from vggcli.images.limits import DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 from vggcli.images.recipe import ACTIVATIONS, RESIZES, VALUE_RANGES, Recipe
 from vggcli.weights.recipes import RecipeOptions
 
 _CHOICES = {"resize": RESIZES, "activation": ACTIVATIONS, "engine": ENGINES, "precision": PRECISIONS}
 _TEXTS = ("weights", "arch", "labels", "device", "mirror")
-_NUMBERS = ("size", "max_pixels", "threads", "batch_size", "workers")
+_NUMBERS = ("size", "max_pixels", "max_bytes", "threads", "batch_size", "workers")
 _NONE_MEANS_THE_FILES = ("resize", "activation")
 
 
@@ -34,6 +34,7 @@ class Settings:
     exif: bool = True
     allow_truncated: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
+    max_bytes: int = DEFAULT_MAX_BYTES
     fast_decode: bool = False
     device: str = "auto"
     engine: str = "auto"

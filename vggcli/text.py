@@ -1,14 +1,18 @@
 r"""Text that stays one line and commands no terminal: escaping, its exact inverse, and the guard for spreadsheets.
 
 File names, class names and error texts come from strangers.  A newline in one would split a row, an escape sequence
-would drive the terminal, a bidirectional override would show another name than the one it is.
+would drive the terminal, a bidirectional override would show another name than the one it is, and of two names that
+differ in a zero-width space one cannot be told from the other.
 
 | character | written as |
 | --- | --- |
 | backslash, tab, newline, carriage return | `\\`, `\t`, `\n`, `\r` |
 | other C0 controls, delete | `\x00` to `\x1f`, `\x7f` |
 | byte 0x80 to 0xff that is no UTF-8 (U+DC80 to U+DCFF of `os.fsdecode`) | `\x80` to `\xff` |
-| C1 controls, U+2028, U+2029, U+202A to U+202E, U+2066 to U+2069, other surrogates | `\u0085`, `\u2028`, ... |
+| C1 controls, line and paragraph separators, other surrogates | `\u0085`, `\u2028`, ... |
+| what changes the direction: U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069 | `\u202e`, ... |
+| what is not seen: zero-width spaces and joiners, soft hyphens, fillers, tags, U+FEFF | `\u200b`, `\U000e0041`, ... |
+| a variation selector with no character before it to vary | `\ufe0f`, `\U000e0100`, ... |
 
 `\xNN` of 0x80 and above is therefore always a byte, never a character, and every escaped text has one meaning.
 """
@@ -17,11 +21,21 @@ from __future__ import annotations
 
 import re
 
-# Everything that ends a line for some reader, that a terminal obeys, that reorders what is shown, or is no UTF-8.
-_UNSAFE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-_TO_PRINT = re.compile(f"[{_UNSAFE}]")
-_TO_ESCAPE = re.compile(rf"[\\{_UNSAFE}]")
-_ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4}))")
+# Everything that ends a line for some reader, that a terminal obeys, that reorders what is shown, or is no UTF-8; and,
+# from the soft hyphen on, what Unicode calls default ignorable: it takes no room and is not seen.
+_UNSAFE = (
+    r"\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e"
+    r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u200b-\u200f\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+)
+# These choose among the forms of the character before them (an emoji's colours, a kanji's strokes): one is writing, and
+# one without a character, or a second one, can only hide something.
+_SELECTORS = r"\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_STRAY_SELECTOR = f"(?<![^{_UNSAFE}{_SELECTORS}])[{_SELECTORS}]"
+_TO_PRINT = re.compile(f"[{_UNSAFE}]|{_STRAY_SELECTOR}")
+_TO_ESCAPE = re.compile(rf"[\\{_UNSAFE}]|{_STRAY_SELECTOR}")
+_TO_ESCAPE_IN_JSON = re.compile(f"[{_UNSAFE}]|{_STRAY_SELECTOR}".replace(r"\x00-\x1f", ""))
+_ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
 _SHORT = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _LONG = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
@@ -42,16 +56,23 @@ def _escape_one(match: re.Match[str]) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
     return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
 
 
 def _unescape_one(match: re.Match[str]) -> str:
-    short, byte, code = match.groups()
+    short, byte, code, long_code = match.groups()
     if short:
         return _LONG[short]
     if byte:
         return chr(int(byte, 16)) if byte < "80" else chr(0xDC00 + int(byte, 16))
-    return chr(int(code, 16))
+    return chr(int(code or long_code, 16))
+
+
+def _escape_one_in_json(match: re.Match[str]) -> str:
+    units = match.group().encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
 
 def escape(text: str) -> str:
@@ -65,8 +86,13 @@ def unescape(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text for people: nothing in it moves the cursor, changes colours or reorders; backslashes stay single."""
+    """The text for people: nothing in it commands, reorders or is not seen; backslashes stay single."""
     return _TO_PRINT.sub(_escape_one, text)
+
+
+def escape_json(text: str) -> str:
+    """The same in a text that is JSON, by JSON's own escapes, so that every reader gets back the original."""
+    return _TO_ESCAPE_IN_JSON.sub(_escape_one_in_json, text)
 
 
 def guard_formula(text: str) -> str:

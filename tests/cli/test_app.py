@@ -21,8 +21,9 @@ from vggcli.network.zoo import VARIANTS
 COMMANDS = ("predict", "inspect", "download", "list", "summary")
 OPTIONS = {
     "predict": """-a --arch -w --weights --labels -k --top-k -d --device --engine --precision --resize --no-exif
-        --allow-truncated --max-pixels --fast-decode -b --batch-size -j --workers -r --recursive --files-from -0 --null
-        -f --format -o --output --resume --overwrite --fail-fast --max-errors --offline --mirror""",
+        --allow-truncated --max-pixels --max-bytes --fast-decode -b --batch-size -j --workers -r --recursive
+        --files-from -0 --null -f --format -o --output --resume --overwrite --fail-fast --max-errors --offline
+        --mirror""",
     "inspect": "-a --arch -f --format --verify --stats",
     "download": "--offline --mirror",
     "list": "-f --format",

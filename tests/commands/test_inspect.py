@@ -7,13 +7,14 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from checkpoint_examples import save
+from checkpoint_examples import bounded, save
 from conftest import Vgg
 from httpserver import FaultServer
 from networks import NARROW, STAGES, Sequential, Staged, Timm, Torchvision, hollow, prefixed, shapes_of
@@ -314,8 +315,44 @@ def test_statistics_are_numpys(tmp_path: Path) -> None:
         found = statistics(checkpoint.root["w"])
 
     exact = values.double().numpy()
-    assert found == pytest.approx((exact.min(), exact.max(), exact.mean(), exact.std(), 0, 0))
-    assert np.isfinite(found).all()
+    numbers = astuple(found)
+    assert numbers == pytest.approx((exact.min(), exact.max(), exact.mean(), exact.std(), 0, 0))
+    assert np.isfinite(numbers).all()
+
+
+def test_statistics_of_repeated_numbers_take_memory_for_a_part_of_them(tmp_path: Path) -> None:
+    shapes: list[tuple[int, ...]] = [(1 << 26,), (3, 1 << 24), (1 << 24, 3), (1, 1 << 12, 1 << 12), (5, 7, 1 << 21)]
+    for shape in shapes:
+        with open_checkpoint(save({"w": torch.tensor(0.5).expand(shape)}, tmp_path / "w.pth", "zip")) as checkpoint:
+            assert isinstance(checkpoint.root, dict)
+            with bounded(memory=128 << 20):
+                assert astuple(statistics(checkpoint.root["w"])) == (0.5, 0.5, 0.5, 0.0, 0, 0)
+
+
+def test_statistics_of_many_blocks_are_numpys(tmp_path: Path) -> None:
+    values = torch.randn(3, 5, 200_003, generator=torch.Generator().manual_seed(1)).transpose(0, 2)
+    values[5, 2, 1], values[200_000, 0, 0], values[7, 0, 2] = math.nan, math.inf, -math.inf
+    with open_checkpoint(save({"w": values}, tmp_path / "w.pth", "zip")) as checkpoint:
+        assert isinstance(checkpoint.root, dict)
+        numbers = astuple(statistics(checkpoint.root["w"]))
+
+    finite = values.double().numpy()
+    finite = finite[np.isfinite(finite)]
+    assert numbers == pytest.approx((finite.min(), finite.max(), finite.mean(), finite.std(), 1, 2))
+
+
+def test_long_keys_are_cut_in_notes_and_whole_in_data(tmp_path: Path, vgg: Vgg) -> None:
+    key = "k" * 4_000
+    output = vgg("inspect", save({key: torch.tensor([math.nan])}, tmp_path / "w.pth", "zip"), "--stats")
+    assert key in output.out
+    assert output.err == f"vgg: warning: NaN or infinite values in {'k' * 100}...\n"
+
+
+def test_names_that_are_no_names_are_a_note(tmp_path: Path, vgg: Vgg) -> None:
+    path = save({"state_dict": hollow({"x": (1,)}), "classes": ["x" * 5_000] * 3}, tmp_path / "w.pth", "zip")
+    data = json.loads(vgg("inspect", "-f", "json", path).out)
+    assert data["labels"] is None
+    assert data["notes"] == ["its class names cannot be used: name 1 has 5,000 characters, 1,000 at most are read"]
 
 
 def test_many_unsound_tensors_are_counted(tmp_path: Path, vgg: Vgg) -> None:

@@ -263,3 +263,30 @@ def test_no_label_reaches_the_terminal_raw(format: str, tmp_path: Path, vgg: Vgg
     assert not UNSAFE.search(output.out)
     assert not UNSAFE.search(output.err)
     assert output.out.count("[bold]") == 100
+
+
+# What a run reads is not what it writes
+
+
+def test_no_source_is_an_output(tmp_path: Path, vgg: Vgg) -> None:
+    listing, photo, weights = tmp_path / "list.tsv", tmp_path / "photo.png", tmp_path / "weights.safetensors"
+    listing.write_text(f"{digit('one')}\n" * 300)
+    photo.write_bytes(digit("one").read_bytes())
+    weights.write_bytes(DEMO_FILE.read_bytes())
+    before = {path: path.read_bytes() for path in (listing, photo, weights)}
+    runs: list[tuple[Path, list[str | Path]]] = [
+        (listing, ["--weights", "demo", "--files-from", listing]),
+        (photo, ["--weights", "demo", photo]),
+        (photo, ["--weights", "demo", tmp_path]),
+        (weights, ["--weights", weights, photo]),
+    ]
+
+    for output, options in runs:
+        for way in ("--overwrite", "--resume"):
+            done = vgg("predict", *options, "-f", "tsv", "-o", output, way)
+            assert (done.code, done.out) == (2, "")
+            assert re.fullmatch(
+                r"vgg: (cannot write|will not overwrite) .*\. Name another output with -o\.\n", done.err
+            )
+    assert {path: path.read_bytes() for path in before} == before
+    assert sorted(tmp_path.iterdir()) == sorted(before)

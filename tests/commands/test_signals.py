@@ -226,7 +226,7 @@ def test_a_reader_that_leaves_after_one_line_is_no_fault(format: str) -> None:
     assert re.fullmatch(COUNTS, lines[0])
 
 
-def test_interrupted_again_and_again_it_leaves_the_cursor_on(tmp_path: Path) -> None:
+def test_interrupted_again_and_again_it_leaves_the_terminal_in_order(tmp_path: Path) -> None:
     keeper, terminal = os.openpty()
     options = command("-o", tmp_path / "out.tsv", "--files-from", "-")
     with subprocess.Popen(options, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=terminal) as process:
@@ -235,7 +235,7 @@ def test_interrupted_again_and_again_it_leaves_the_cursor_on(tmp_path: Path) -> 
         process.stdin.write(f"{digit('one')}\n".encode())
         process.stdin.flush()
         shown = b""
-        while b"1 images" not in shown:  # the progress line, which hides it
+        while b"1 images" not in shown:  # the progress line
             shown += os.read(keeper, 1 << 16)
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -245,4 +245,5 @@ def test_interrupted_again_and_again_it_leaves_the_cursor_on(tmp_path: Path) -> 
     os.close(keeper)
 
     assert process.returncode in (128 + signal.SIGINT, -signal.SIGINT)
-    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
+    assert b"images" not in shown.rpartition(b"\x1b[J")[2].partition(b"\n")[0]  # erased
+    assert b"\x1b[?25l" not in shown  # and the cursor was never hidden

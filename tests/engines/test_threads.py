@@ -86,6 +86,16 @@ def test_torch_has_its_number_of_threads_as_before_everywhere_else(narrow: Model
         running.close()
 
 
+def test_workers_that_begin_at_once_leave_newcomers_their_number() -> None:
+    of_newcomers = in_new_thread(torch.get_num_threads)
+    for _ in range(20):
+        workers = [Worker(of_newcomers + more) for more in (1, 2, 3)]
+        for more, worker in enumerate(workers, 1):
+            assert worker.run(torch.get_num_threads) == of_newcomers + more
+            worker.close()
+    assert in_new_thread(torch.get_num_threads) == of_newcomers
+
+
 def test_a_program_that_chose_a_number_keeps_it_for_threads_to_come() -> None:
     code = """
 import threading, torch

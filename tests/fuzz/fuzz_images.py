@@ -5,6 +5,7 @@
     python tests/fuzz/fuzz_images.py --runs 100000 CORPUS_FOLDER
     python tests/fuzz/fuzz_images.py crash-0123456789      (one input again)
 
+`bounded_images.py` beside it looks at memory and time.
 Starts from small images of many formats, made here. Not part of the normal test suite.
 """
 
@@ -67,15 +68,15 @@ def plugins() -> list[str]:
     return [f"PIL.{name}" for name in found if name not in ("FpxImagePlugin", "MicImagePlugin")]  # they need olefile
 
 
-def start() -> Callable[[str], None]:
+def start(max_pixels: int = MAX_PIXELS) -> Callable[[str], None]:
     from vggcli.errors import InputError
     from vggcli.images.decode import Decoding, ImageLoader
     from vggcli.images.discover import Input
     from vggcli.images.recipe import Recipe
 
     loaders = [
-        ImageLoader(Decoding(max_pixels=MAX_PIXELS)),
-        ImageLoader(Decoding(max_pixels=MAX_PIXELS, recipe=Recipe(resize="crop"), allow_truncated=True, fast=True)),
+        ImageLoader(Decoding(max_pixels=max_pixels)),
+        ImageLoader(Decoding(max_pixels=max_pixels, recipe=Recipe(resize="crop"), allow_truncated=True, fast=True)),
     ]
 
     def load(path: str) -> None:

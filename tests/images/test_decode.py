@@ -205,10 +205,10 @@ def test_memory_that_runs_out_while_turning_is_not_taken_for_broken_exif(
 ) -> None:
     gradient().save(tmp_path / "a.png")
 
-    def exhausted(picture: Image.Image) -> Image.Image:
+    def exhausted(picture: Image.Image) -> Image.Exif:
         raise MemoryError
 
-    monkeypatch.setattr("vggcli.images.decode.ImageOps.exif_transpose", exhausted)
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.getexif", exhausted)
     assert failure(tmp_path / "a.png").kind == "memory"
 
 

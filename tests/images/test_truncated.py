@@ -19,6 +19,7 @@ from PIL import Image, ImageFile
 from vggcli.errors import InputError
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
+from vggcli.images.open import _Memory
 
 WAYS = [
     ("JPEG", {}),
@@ -183,13 +184,13 @@ def test_an_icon_gives_all_or_nothing_and_never_a_black_picture() -> None:
 def test_a_disk_that_fails_is_no_truncated_image(monkeypatch: pytest.MonkeyPatch) -> None:
     data = saved(noise(224, 224), "BMP")
 
-    class Failing(io.BytesIO):
+    class Failing(_Memory):
         def read(self, size: int | None = -1, /) -> bytes:
             if self.tell() > 60_000:
                 raise OSError(5, "Input/output error")
             return super().read(size)
 
-    monkeypatch.setattr("vggcli.images.open.io.BytesIO", Failing)
+    monkeypatch.setattr("vggcli.images.open._Memory", Failing)
     with pytest.raises(InputError) as caught:
         ImageLoader(Decoding(allow_truncated=True)).load(Input(None, content=data))
     assert (caught.value.kind, caught.value.why) == ("unreadable", "the system says: input/output error")

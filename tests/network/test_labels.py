@@ -155,3 +155,29 @@ def test_a_digest_tells_lists_apart() -> None:
     assert labels.digest(THREE) == labels.digest(list(THREE))
     assert labels.digest(THREE) != labels.digest(("dog", "cat", "fox"))
     assert len(labels.digest(["\udcff"])) == len(labels.digest(["\ud800"])) == 12
+
+
+# Names that are no names
+
+
+@pytest.mark.parametrize("key", ["classes", "idx_to_class"])
+def test_one_name_too_long_makes_the_list_unusable(key: str) -> None:
+    names = ["cat", "x" * 1_000, "y" * 1_001]
+    value = names if key == "classes" else dict(enumerate(names))
+
+    with pytest.raises(labels.UnusableError, match=r"name 3 has 1,001 characters, 1,000 at most are read"):
+        labels.in_checkpoint({key: value}, {})
+    assert labels.in_checkpoint({key: names[:2]}, {}) == tuple(names[:2])
+
+
+def test_one_name_for_every_class_does_not_multiply() -> None:
+    with pytest.raises(labels.UnusableError, match=r"its 20,000 names have 20,000,000 characters together"):
+        labels.in_checkpoint({"classes": ["x" * 1_000] * 20_000}, {})
+
+
+def test_a_file_with_a_line_longer_than_any_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("cat\n" + "x" * 5_000)
+
+    with pytest.raises(UsageError, match=r"name 2 has 5,000 characters"):
+        labels.read(str(path))

@@ -278,3 +278,51 @@ def test_a_disk_that_is_full_only_when_closed_is_an_output_error() -> None:
 
     with pytest.raises(OutputError, match=r"disk quota exceeded.*--resume"):
         Stream(LateRaw(), "out", regular=False).close()
+
+
+# Outputs that somebody takes away in mid-run, and names that somebody else has taken
+
+
+@pytest.mark.parametrize("format", ["tsv", "csv", "jsonl", "table", "parquet"])
+def test_an_output_that_is_deleted_in_mid_run_is_no_success(format: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sink = open_sink(format, out, TOP_2)
+    sink.write(RECORDS[0])
+    (journal_path(out) if format == "parquet" else out).unlink()
+
+    with pytest.raises(OutputError, match="it was removed, moved or replaced while this run wrote it"):
+        sink.write(RECORDS[1])
+    sink.suspend()
+
+
+@pytest.mark.parametrize("format", ["tsv", "csv", "jsonl", "parquet"])
+def test_an_output_that_is_moved_away_or_replaced_is_no_success(format: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lines = journal_path(out) if format == "parquet" else out
+    for replace in (False, True):
+        sink = open_sink(format, out, TOP_2, overwrite=True)
+        sink.write(RECORDS[0])
+        lines.rename(tmp_path / "elsewhere")
+        if replace:
+            lines.write_text("of somebody else")
+
+        with pytest.raises(OutputError, match="it was removed, moved or replaced while this run wrote it"):
+            sink.close(SETTINGS)
+        sink.suspend()
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard", "fifo"])
+def test_a_journal_is_never_written_through_what_somebody_put_in_its_place(link: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    victim, journal = tmp_path / "victim", journal_path(tmp_path / "out.parquet")
+    victim.write_text("precious\n")
+    {
+        "symbolic": lambda: journal.symlink_to(victim),
+        "hard": lambda: journal.hardlink_to(victim),
+        "fifo": lambda: os.mkfifo(journal),
+    }[link]()
+
+    for way in ({"overwrite": True}, {"resume": True}):
+        with pytest.raises(OutputError, match="it is a link, or no file"):
+            open_sink("parquet", tmp_path / "out.parquet", TOP_2, **way)
+    assert victim.read_text() == "precious\n"

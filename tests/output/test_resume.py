@@ -526,3 +526,73 @@ def test_inputs_are_taken_one_by_one(output: Path) -> None:
     assert next(run.inputs(found())) == Input(PATHS[3])
     assert taken == PATHS[:4]
     run.suspend()
+
+
+# What somebody else has put in the place of our files
+
+
+@pytest.mark.parametrize("settings", ["[" * 200_000, '{"a":' * 200_000, "[NaN]", "[]", " " * 2_000_000])
+def test_settings_that_are_no_settings_are_refused_in_a_sentence(settings: str, output: Path) -> None:
+    predict(PREDICTIONS, output, "tsv")
+    sidecar_path(output).write_text(settings)
+
+    with pytest.raises(
+        UsageError, match=r"its settings are not readable in out\.vgg\.json: it is|holds NaN"
+    ) as refused:
+        predict(PREDICTIONS, output, "tsv", resume=True)
+    assert len(str(refused.value)) < 300
+
+
+def test_long_and_many_settings_are_cut_in_the_message(output: Path) -> None:
+    predict(PREDICTIONS, output, "tsv")
+    sidecar = sidecar_path(output)
+    strange: dict[str, object] = {f"{number}{'k' * 1000}": number for number in range(500)}
+    settings = json.loads(sidecar.read_text()) | {"engine": "x" * 100_000} | strange
+    sidecar.write_text(json.dumps(settings))
+
+    with pytest.raises(
+        UsageError, match=r"its engine is 'x+\.\.\. \(cut\), this run's is 'torch'; .*; and 485 more"
+    ) as refused:
+        predict(PREDICTIONS, output, "tsv", resume=True)
+    assert len(str(refused.value)) < 3000
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 200_000, '{"path": ' + "[" * 200_000, '{"path": "a", "status": ' + "[" * 65 + "]" * 65 + "}"]
+)
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_deeply_nested_lines_are_not_ours(format: str, line: str, output: Path) -> None:
+    interrupt(PREDICTIONS, output, format, 3)
+    lines_of(output, format).write_text(line + "\n")
+
+    with pytest.raises(UsageError, match="line 1 is not one that this tool wrote there"):
+        predict(PREDICTIONS, output, format, resume=True)
+
+
+@pytest.mark.parametrize("format", ["tsv", "csv", "jsonl"])
+def test_a_line_without_an_end_is_not_read_whole(format: str, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vggcli.output.readback.LONGEST_LINE", 1000)
+    predict(PREDICTIONS, output, format)
+    with output.open("ab") as file:
+        file.write(b"x" * 1000)
+
+    with pytest.raises(UsageError, match=r"line \d+ is not one that this tool wrote there"):
+        predict(PREDICTIONS, output, format, resume=True)
+
+
+def test_a_record_of_others_is_cut_in_the_message(output: Path) -> None:
+    predict(PREDICTIONS, output, "jsonl")
+    output.write_text(json.dumps({"path": "p" * 1_000_000, "status": "ok"}) + "\n")
+
+    with pytest.raises(UsageError, match=r"its record 1 is of 'p+\.\.\. \(cut\), but input 1 of this run is 'a\.jpg'"):
+        predict(PREDICTIONS, output, "jsonl", resume=True)
+
+
+@pytest.mark.parametrize("predictions", ['[{"rank": "first"}]', "[1]", '[{"rank": 1}]'])
+def test_a_journal_that_holds_something_else_is_no_parquet(predictions: str, output: Path) -> None:
+    pytest.importorskip("pyarrow")
+    interrupt(PREDICTIONS, output, "parquet", 1)
+    journal_path(output).write_text(f'{{"path": "a.jpg", "status": "ok", "predictions": {predictions}}}\n')
+
+    with pytest.raises(UsageError, match=r"a line of out\.journal\.jsonl is not one that this tool wrote there"):
+        predict(PREDICTIONS, output, "parquet", ["a.jpg"], resume=True)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vggcli.errors import DeviceError, InputError, UsageError
+from vggcli.images.attempt import Attempt
 from vggcli.images.decode import Decoded
 from vggcli.images.discover import Input
 from vggcli.run import pipeline as module
@@ -42,7 +43,9 @@ class FakeLoader:
         self._before = before
         self.loaded: list[str] = []
 
-    def load(self, item: Input) -> Decoded:
+    def load(self, item: Input, attempt: Attempt) -> Decoded:
+        if not item.is_stdin:
+            attempt.begin()
         self._before(item.name)
         self.loaded.append(item.name)
         if "bad" in item.name:

@@ -12,7 +12,7 @@ import networks
 import numpy as np
 import pytest
 import torch
-from checkpoint_examples import save
+from checkpoint_examples import bounded, save
 from conftest import Vgg
 from networks import NARROW, STAGES, Staged, Timm, Torchvision, hollow, randomised, shapes_of
 from torch import nn
@@ -167,13 +167,13 @@ def test_a_thousand_classes_have_imagenets_names(tmp_path: Path) -> None:
 
 def test_the_demo_says_what_it_is(vgg: Vgg) -> None:
     with closing(open_model(DEMO_FILE)) as opened:
-        assert opened.name == f"demo ({zoo.DEMO_WHAT})"
+        assert opened.name == "demo"
         assert opened.variant == "demo"
         assert opened.labels == ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
         assert opened.architecture == zoo.VARIANTS["demo"].architecture
     shown = vgg("inspect", "demo", "-f", "table").out
     assert f"variant     demo ({zoo.DEMO_WHAT})\n" in shown
-    assert f"weights     demo ({zoo.DEMO_WHAT})\n" in vgg("summary", "demo", "-f", "table").out
+    assert "weights     demo\n" in vgg("summary", "demo", "-f", "table").out
     assert f"demo        {zoo.DEMO_WHAT}\n" in vgg("list", "-f", "table").out
 
 
@@ -391,3 +391,24 @@ def test_a_tensor_alone_is_no_state_dict(tmp_path: Path, vgg: Vgg) -> None:
 def test_the_network_of_the_tests_is_the_demos() -> None:
     """What the tests above call demo is read off widths and depths, as for any file."""
     assert tuple(networks.NARROW) == tuple(stage[0] for stage in zoo.VARIANTS["demo"].architecture.stages)
+
+
+def test_a_few_bytes_that_stand_for_gigabytes_are_refused_before_they_are_laid_out(tmp_path: Path) -> None:
+    with closing(open_model(hollow_file(tmp_path / "w.pth", hidden=4096))) as opened:
+        with bounded(memory=64 << 20), pytest.raises(MismatchError, match="repeat the same few numbers"):
+            opened.array("classifier.0.weight")
+        with pytest.raises(MismatchError, match="repeat the same few numbers"):
+            opened.check_numbers()
+
+
+def test_names_that_are_no_names_are_refused_unless_others_are_given(tmp_path: Path) -> None:
+    names = ["x" * 2_000] * 10
+    path = save(
+        {"state_dict": hollow(shapes_of(Torchvision, STAGES["vgg11"])), "classes": names}, tmp_path / "w", "zip"
+    )
+
+    with pytest.raises(MismatchError, match=r"name 1 has 2,000 characters.*--labels FILE"):
+        open_model(path)
+    (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
+    with closing(open_model(path, labels_path=str(tmp_path / "names.txt"))) as opened:
+        assert opened.labels == tuple("abcdefghij")

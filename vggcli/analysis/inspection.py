@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 
 from vggcli.errors import MismatchError, UsageError
@@ -15,6 +14,7 @@ from vggcli.network import labels, zoo
 from vggcli.network.layers import Architecture
 from vggcli.weights import description, key_mapping, model, state_dict
 from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint, read_checkpoint
+from vggcli.weights.download.urls import shown
 from vggcli.weights.key_mapping import KeyMapping
 from vggcli.weights.locate import DEMO_FILE, file_in
 
@@ -109,7 +109,7 @@ def inspect(path: str | os.PathLike[str], *, stats: bool = False) -> Inspection:
     name = os.fsdecode(path)
     if is_url(name):
         if stats:
-            raise UsageError("cannot check the weights of", name, "they are not here", "Download the file first")
+            raise UsageError("cannot check the weights of", shown(name), "they are not here", "Download the file first")
         from vggcli.weights.download.remote import RemoteSource
 
         with closing(RemoteSource(name)) as source:
@@ -124,11 +124,15 @@ def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> In
     if found is None:
         raise MismatchError("nothing to list in", checkpoint.path, "it holds no named tensors")
     mapping = model.read(found)
-    variant = zoo.of_architecture(mapping.architecture) if mapping else None
     notes: tuple[str, ...] = ()
+    try:
+        own = labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
+    except labels.UnusableError as error:
+        own, notes = None, (f"its class names cannot be used: {error}",)
+    variant = zoo.of_architecture(mapping.architecture) if mapping else None
     published = zoo.published(Path(checkpoint.path).name)
     if published is not None and published.refusal:
-        notes = (f"predict refuses it: {published.refusal}",)
+        notes += (f"predict refuses it: {published.refusal}",)
     if mapping is not None and variant is not None:
         notes += description.notes(mapping, variant.name, found)
     recipe = None
@@ -144,26 +148,43 @@ def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> In
         wrapper=found.wrapper,
         mapping=mapping,
         variant=variant.name if variant else None,
-        labels=labels.in_checkpoint(checkpoint.root, checkpoint.metadata),
+        labels=own,
         recipe=recipe,
         notes=notes,
-        statistics={key: statistics(tensor) for key, tensor in found.tensors.items()} if stats else {},
+        statistics=_all_statistics(found.tensors) if stats else {},
     )
 
 
 def statistics(tensor: Tensor) -> Statistics:
-    """Range, mean and spread of a tensor's finite values, and how many are not."""
+    """Range, mean and spread of a tensor's finite values, and how many are not.
+
+    Takes memory for a block of the numbers, however many the tensor has: a tensor of a few bytes may repeat them.
+    """
     import numpy as np
 
-    # Not every number of a double fits into float32.
-    numbers = tensor.numpy if tensor.dtype == "float64" else tensor.float32
-    values = numbers() if prod(tensor.shape) else np.zeros(0, np.float32)
-    nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
-    finite = values[np.isfinite(values)] if nan or infinite else values
-    if not finite.size:
-        none = float("nan")
-        return Statistics(none, none, none, none, nan, infinite)
+    count = nan = infinite = 0
+    minimum, maximum, total = float("inf"), float("-inf"), 0.0
     # Sums in double precision: half a GB of fp32 would drift.  Squares of the largest doubles overflow all the same.
-    with np.errstate(over="ignore"):
-        mean, spread = float(finite.mean(dtype=np.float64)), float(finite.std(dtype=np.float64))
-    return Statistics(float(finite.min()), float(finite.max()), mean, spread, nan, infinite)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for values in tensor.blocks():
+            finite = values[np.isfinite(values)]
+            here_nan = int(np.isnan(values).sum())
+            nan, infinite = nan + here_nan, infinite + values.size - finite.size - here_nan
+            if finite.size:
+                count += finite.size
+                minimum, maximum = min(minimum, float(finite.min())), max(maximum, float(finite.max()))
+                total += float(finite.sum(dtype=np.float64))
+        if not count:
+            none = float("nan")
+            return Statistics(none, none, none, none, nan, infinite)
+        mean, squares = total / count, 0.0
+        for values in tensor.blocks():
+            finite = values[np.isfinite(values)]
+            squares += float(np.square(np.subtract(finite, mean, dtype=np.float64)).sum())
+    return Statistics(minimum, maximum, mean, (squares / count) ** 0.5, nan, infinite)
+
+
+def _all_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Statistics]:
+    """By key; a tensor that stands under many keys is read once."""
+    found = {tensor: statistics(tensor) for tensor in dict.fromkeys(tensors.values())}
+    return {key: found[tensor] for key, tensor in tensors.items()}

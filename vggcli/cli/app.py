@@ -19,7 +19,7 @@ from vggcli import __version__
 from vggcli.cli import options
 from vggcli.cli.console import Console, note
 from vggcli.errors import StoppedError, VggError, WeightsError
-from vggcli.images.limits import DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
 
@@ -91,6 +91,7 @@ def predict(
     no_exif: options.NoExif = False,
     allow_truncated: options.AllowTruncated = False,
     max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
+    max_bytes: options.MaxBytes = DEFAULT_MAX_BYTES,
     fast_decode: options.FastDecode = False,
     arch: options.Arch = None,
     weights: options.Weights = None,
@@ -141,6 +142,7 @@ def predict(
         exif=not no_exif,
         allow_truncated=allow_truncated,
         max_pixels=max_pixels,
+        max_bytes=max_bytes,
         fast_decode=fast_decode,
         device=device,
         engine=engine,

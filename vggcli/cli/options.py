@@ -138,6 +138,9 @@ AllowTruncated = Annotated[
 MaxPixels = Annotated[
     int, typer.Option("--max-pixels", metavar="N", min=1, help="Refuse larger images.", rich_help_panel=INPUT)
 ]
+MaxBytes = Annotated[
+    int, typer.Option("--max-bytes", metavar="N", min=1, help="Refuse larger image files.", rich_help_panel=INPUT)
+]
 FastDecode = Annotated[
     bool,
     typer.Option(

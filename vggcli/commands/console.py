@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from vggcli.weights.download import progress as download
 
 
 class Progress(Protocol):
     """How far a run is."""
 
-    def advance(self, classified: int, failed: int) -> None:
-        """So many images are done."""
-
-
-class Transfer(Protocol):
-    """How far a download is; see `vggcli.weights.download.progress`."""
-
-    def begin(self, done: int, total: int | None) -> None: ...
-    def moved(self, done: int) -> None: ...
-    def note(self, text: str) -> None: ...
-    def close(self) -> None: ...
+    def advance(self, classified: int, failed: int, kept: int = 0) -> None:
+        """So many images are done, and so many were done by an earlier run."""
 
 
 class Console(Protocol):
@@ -28,6 +23,7 @@ class Console(Protocol):
     Attributes:
         is_terminal: a person reads the words as they come.
         shows_results: standard output is a terminal too.
+        shares_terminal: results on standard output may come out where the words do.
     """
 
     @property
@@ -36,21 +32,26 @@ class Console(Protocol):
     @property
     def shows_results(self) -> bool: ...
 
+    @property
+    def shares_terminal(self) -> bool: ...
+
     def note(self, text: str) -> None:
         """One line."""
 
     def warn(self, text: str) -> None:
         """One line that is never hidden: without it an answer could be wrong and nobody know."""
 
-    def progress(self, wanted: bool) -> AbstractContextManager[Progress]:
-        """A counter of images.
+    def progress(self, wanted: bool, counts: Iterable[int] = ()) -> AbstractContextManager[Progress]:
+        """A view of how many images are done.
 
         Args:
             wanted: whether the results leave room for it.
+            counts: the number of inputs found so far, ever larger, the last being all; empty where nobody can know.
+                It is iterated in another thread.
         """
 
-    def transfer(self, name: str) -> Transfer:
+    def transfer(self, name: str) -> download.Progress:
         """A view of the download of the file of this name."""
 
-    def restore_cursor(self) -> None:
-        """Undo what a counter does to a terminal, when the process ends from one moment to the next."""
+    def leave_terminal(self) -> None:
+        """Take what is drawn from the terminal, when the process ends from one moment to the next."""

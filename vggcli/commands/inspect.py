@@ -14,7 +14,9 @@ from vggcli.commands.listing import Listing
 from vggcli.errors import ForbiddenError, UsageError
 from vggcli.network import zoo
 from vggcli.weights import store
+from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.description import differences
+from vggcli.weights.download.urls import shown
 from vggcli.weights.key_mapping import KeyMapping
 from vggcli.weights.locate import DEMO_FILE, file_in
 
@@ -42,7 +44,7 @@ def inspect_file(
         CheckpointError, DownloadError, WeightsError: the file cannot be read; UsageError: contradictory options.
     """
     if is_url(name) and (verify or stats):
-        raise UsageError("cannot check the weights of", name, "they are not here", "Download the file first")
+        raise UsageError("cannot check the weights of", shown(name), "they are not here", "Download the file first")
     digest = _verified(DEMO_FILE if name == zoo.DEMO else file_in(Path(name)), console) if verify else None
     asked = zoo.variant(arch) if arch else None
     try:
@@ -99,7 +101,7 @@ def _facts(found: Inspection) -> dict[str, str]:
     values = sum(tensor.numel for tensor in found.tensors.values())
     facts = {"file": found.path, "format": f"{found.format}, {found.size:,} bytes"}
     if found.wrapper:
-        facts["weights in"] = "/".join(found.wrapper)
+        facts["weights in"] = "/".join(map(cut, found.wrapper))
     facts["tensors"] = f"{len(found.tensors)}, {values:,} values"
     facts["variant"] = _variant(found)
     if found.mapping is not None:
@@ -184,9 +186,9 @@ def _say_comparison(found: Inspection, asked: str, comparison: KeyMapping | None
         return
     for kind, keys in (("missing", comparison.missing), ("unexpected", comparison.unexpected)):
         for key in keys:
-            console.note(f"{kind}: {key}")
+            console.note(f"{kind}: {cut(key)}")
     for key, has, wants in comparison.misshapen:
-        console.note(f"of another shape: {key} is {list(has)}, {asked} has {list(wants)}")
+        console.note(f"of another shape: {cut(key)} is {list(has)}, {asked} has {list(wants)}")
     if comparison.features_only:
         console.note("the classifier is missing")
 
@@ -209,4 +211,4 @@ def _warn_of_numbers(statistics: Mapping[str, Statistics], console: Console) -> 
     not_finite = [key for key, numbers in statistics.items() if numbers.nan or numbers.inf]
     if not_finite:
         more = f" and {len(not_finite) - _SHOWN} more" if len(not_finite) > _SHOWN else ""
-        console.note(f"warning: NaN or infinite values in {', '.join(not_finite[:_SHOWN])}{more}")
+        console.note(f"warning: NaN or infinite values in {', '.join(map(cut, not_finite[:_SHOWN]))}{more}")

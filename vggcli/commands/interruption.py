@@ -67,7 +67,7 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            self._console.restore_cursor()
+            self._console.leave_terminal()
             os._exit(128 + number)
         self.signal = number
         if self._pipeline is not None:
@@ -80,7 +80,7 @@ class Interruption:
             while number := signals.read(1):
                 if number[0] in _ENDING:
                     if not self._is_over.wait(_LEAVE_SECONDS):
-                        self._console.restore_cursor()
+                        self._console.leave_terminal()
                         self._say()
                         os._exit(128 + number[0])
                     return

@@ -15,11 +15,12 @@ from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
 from vggcli.engines import Engine, choice
 from vggcli.errors import StoppedError
-from vggcli.images import discover
+from vggcli.images import counting, discover
 from vggcli.network import labels
 from vggcli.output.formats import choose_format
 from vggcli.output.predictions import PredictionCodec
 from vggcli.output.resume import ResumableOutput, open_output
+from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import check_file
 from vggcli.records import Provenance, Record
 from vggcli.settings import Settings
@@ -68,16 +69,23 @@ def predict(request: Request, console: Console) -> int:
     format = choose_format(request.format, request.output, console.shows_results)
     if request.output is not None:
         check_file(request.output, replace=request.resume or request.overwrite)
+        _check_sources(request, request.output, request.settings.weights)
     skipped = discover.Skipped()
     found = discover.discover(
         request.inputs, skipped, recursive=request.recursive, files_from=request.files_from, null=request.null
     )
     classifier = Classifier(request.settings, progress=console.transfer)
+    if request.output is not None:
+        _check_sources(request, request.output, classifier.model.path)
     for text in classifier.notes:
         (console.warn if text == classifier.warning else console.note)(text)
     code = _Prediction(request, classifier, format, found, console).run()
     _say_skipped(skipped, console)
     return code
+
+
+def _check_sources(request: Request, output: Path, weights: str | Path | None) -> None:
+    check_output_is_no_source(output, request.inputs, (weights, request.settings.labels, request.files_from))
 
 
 class _Prediction:
@@ -129,8 +137,9 @@ class _Prediction:
         )
         self._output_is_open.set()
         try:
-            leaves_room = request.output is not None or not self._console.shows_results
-            with self._console.progress(leaves_room) as progress, self._output as output:
+            leaves_room = request.output is not None or not self._console.shares_terminal
+            counts = counting.count(request.inputs, request.files_from, recursive=request.recursive, null=request.null)
+            with self._console.progress(leaves_room, counts) as progress, self._output as output:
                 self._write(output, progress)
                 if self._interruption.signal is not None:
                     raise _InterruptedError  # through the output, so that it knows that it is not complete
@@ -146,7 +155,7 @@ class _Prediction:
             else:
                 self._failures[record.failure.kind] += 1
                 self._say_failure(record)
-            progress.advance(self._classified, self._failures.total())
+            progress.advance(self._classified, self._failures.total(), output.kept)
             self._stop_after_failures(record)
 
     def _say_failure(self, record: Record) -> None:

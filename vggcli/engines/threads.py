@@ -69,11 +69,11 @@ def _limit(threads: int | None) -> None:
     """Set the number for this thread alone."""
     import torch
 
-    if "parallel backend: OpenMP" not in torch.__config__.parallel_info():
-        if threads is not None:
-            _log.info("this torch has one number of threads for the whole process, so it stays as it is")
-        return
-    with _setting:
+    with _setting:  # from this thread's first question on, which may take the number in between for its own
+        if "parallel backend: OpenMP" not in torch.__config__.parallel_info():
+            if threads is not None:
+                _log.info("this torch has one number of threads for the whole process, so it stays as it is")
+            return
         newcomers = torch.get_num_threads()  # this thread being one
         wanted = min(newcomers, devices.cores()) if threads is None else threads
         if wanted != newcomers:

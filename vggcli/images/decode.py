@@ -10,19 +10,24 @@ side and beside a host program's own use of Pillow.
 
 from __future__ import annotations
 
+import errno
+import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from vggcli.errors import InputError
-from vggcli.images import modes, signatures, truncated
+from vggcli.images import jpeg, modes, signatures, truncated
+from vggcli.images.attempt import Attempt
+from vggcli.images.budget import Budget, decoding_bytes, orientation
 from vggcli.images.discover import Input
 from vggcli.images.formats import identify
-from vggcli.images.limits import DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, PIXELS_PER_ROW, BombError
 from vggcli.images.open import from_system, open_bytes
 from vggcli.images.recipe import Recipe
 from vggcli.images.turns import Turns
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 # What decoders say of a file that ends before its picture does.
 _TRUNCATED = ("truncat", "unexpected end", "end of file", "not enough", "incomplete", "but only got", "eof")
 
+_FEW_ROWS = 1 << 16  # cost little, whatever the limit
 MAX_PICTURE_SIDE = 1024  # of a picture that is kept beside its pixels: 3 MiB at most
 
 
@@ -45,6 +51,7 @@ class Decoding:
         exif: apply the EXIF orientation.
         allow_truncated: classify what there is of an image that ends early.
         max_pixels: an image of more pixels is refused before its pixels are decoded.
+        max_bytes: a file of more bytes is refused before it is read.
         fast: let the JPEG decoder halve the picture while it stays at least twice the target size.
     """
 
@@ -52,6 +59,7 @@ class Decoding:
     exif: bool = True
     allow_truncated: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
+    max_bytes: int = DEFAULT_MAX_BYTES
     fast: bool = False
 
     def describe(self) -> str:
@@ -59,6 +67,7 @@ class Decoding:
         parts = [self.recipe.describe()]
         parts += ["no exif"] * (not self.exif) + ["fast decode"] * self.fast
         parts += [f"at most {self.max_pixels} pixels"] * (self.max_pixels != DEFAULT_MAX_PIXELS)
+        parts += [f"at most {self.max_bytes} bytes"] * (self.max_bytes != DEFAULT_MAX_BYTES)
         return ", ".join(parts + ["truncated allowed"] * self.allow_truncated)
 
 
@@ -84,39 +93,64 @@ class ImageLoader:
     Args:
         decoding: how images are read.
         keep_picture: hand out the picture beside the pixels, see `Decoded`.
+        budget: of the memory that pictures take while they are decoded, for all threads together; None for its own.
     """
 
-    def __init__(self, decoding: Decoding, *, keep_picture: bool = False) -> None:
+    def __init__(self, decoding: Decoding, *, keep_picture: bool = False, budget: Budget | None = None) -> None:
         self.decoding = decoding
         self.keep_picture = keep_picture
+        self._budget = budget or Budget()
 
     def describe(self) -> str:
         """How images are read, in words for the provenance, e.g. "squash 224"."""
         return self.decoding.describe()
 
-    def load(self, item: Input) -> Decoded:
+    def load(self, item: Input, attempt: Attempt | None = None) -> Decoded:
         """The network's input.
 
         A picture that Pillow opened is read as its file would be, but always whole and at full scale; its pixels are
         loaded where they are not yet, and else it is left as it is.  An array is not turned.
 
+        Args:
+            item: the input.
+            attempt: told when the work on it begins and when it waits; given up, it ends at its next read.
+
         Raises:
             InputError: with one of `failures.KINDS`; nothing else, whatever the image holds.
         """
-        content = item.content
+        content, attempt = item.content, attempt or Attempt()
         try:
             if content is None or isinstance(content, bytes):
-                with open_bytes(item) as stream, self._failures(item, stream):
-                    return self._from_stream(stream)
+                with open_bytes(item, self.decoding.max_bytes, attempt) as stream, self._failures(item, stream):
+                    return self._from_stream(stream, attempt)
+            attempt.begin()
             with self._failures(item):
                 if not all(content.size if isinstance(content, Image.Image) else content.shape):
                     raise InputError("empty", item.name, "it has no pixels")
-                return self._from_picture(content) if isinstance(content, Image.Image) else self._from_array(content)
+                if isinstance(content, Image.Image):
+                    return self._from_picture(content, attempt)
+                return self._from_array(content)
         except MemoryError as error:
             raise InputError("memory", item.name, "there is not enough memory to decode it") from error
 
-    def _from_stream(self, stream: IO[bytes]) -> Decoded:
+    def _from_stream(self, stream: IO[bytes], attempt: Attempt) -> Decoded:
+        if signatures.is_read_whole(stream):  # into memory, before anything else of it can be known
+            with self._budget.reserve(2 * stream.seek(0, os.SEEK_END), attempt):
+                return self._within_budget(stream, attempt)
+        return self._within_budget(stream, attempt)
+
+    def _within_budget(self, stream: IO[bytes], attempt: Attempt) -> Decoded:
         picture = self._header(stream)
+        with self._budget.reserve(decoding_bytes(picture, self.decoding.exif), attempt):
+            try:
+                return self._from_header(picture, stream)
+            except Exception as error:
+                traceback.clear_frames(error.__traceback__)  # decoders in them hold the picture
+                raise
+            finally:
+                Image.Image.close(picture)  # its pixels alone; whatever else still refers to it, they are free now
+
+    def _from_header(self, picture: ImageFile.ImageFile, stream: IO[bytes]) -> Decoded:
         decoded = self.elsewhere(picture)
         if decoded is not None:
             return decoded
@@ -125,23 +159,27 @@ class ImageLoader:
             picture.draft(None, (side, side))
         ended = truncated.load(picture, self.decoding.allow_truncated, lambda error: _is_cut(error, stream))
         self._check(picture.size)  # an icon has the size of what lies inside
-        return self._finished(self._upright(picture), ended)
+        return self._finished(self._upright(picture), modes.Numbers.of(picture), ended)
 
-    def _from_picture(self, picture: Image.Image) -> Decoded:
+    def _from_picture(self, picture: Image.Image, attempt: Attempt) -> Decoded:
         self._check(picture.size)
-        with _TURNS.at(picture):  # a picture that Pillow has opened reads its file when it is first looked at
-            picture.load()
-            upright = self._upright(picture)
-        self._check(picture.size)
-        return self._finished(upright)
+        with self._budget.reserve(decoding_bytes(picture, self.decoding.exif), attempt):
+            # A picture that Pillow has opened reads its file when it is first looked at.
+            with _TURNS.at(picture):
+                attempt.check()
+                picture.load()
+                numbers, upright = modes.Numbers.of(picture), self._upright(picture)
+            self._check(picture.size)
+            return self._finished(upright, numbers)
 
     def _from_array(self, array: NDArray[np.uint8]) -> Decoded:
         self._check((array.shape[1], array.shape[0]))
         return self._finished(Image.fromarray(np.ascontiguousarray(array)))
 
-    def _finished(self, picture: Image.Image, ended: bool = False) -> Decoded:
-        rgb = modes.to_rgb(picture)
-        return Decoded(self.arranged(np.asarray(self._fit(rgb))), ended, self.kept(rgb))
+    def _finished(self, picture: Image.Image, numbers: modes.Numbers | None = None, ended: bool = False) -> Decoded:
+        picture = modes.to_eight_bits(picture, numbers)
+        # Grey is resized as grey and becomes RGB when it is small: the same numbers in a quarter of the memory.
+        return Decoded(self.arranged(np.asarray(self._fit(picture))), ended, self.kept(picture))
 
     def arranged(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """RGB (size, size, 3) or grey (size, size) in the order of the recipe, (size, size, channels)."""
@@ -154,19 +192,22 @@ class ImageLoader:
         """A file's image when something else than Pillow has decoded it; the picture is unread, and must stay so."""
         return None
 
-    def kept(self, rgb: Image.Image) -> NDArray[np.uint8] | None:
-        """The upright picture as `Decoded` hands it out."""
+    def kept(self, picture: Image.Image) -> NDArray[np.uint8] | None:
+        """The upright picture, RGB or L, as `Decoded` hands it out."""
         if not self.keep_picture:
             return None
-        shrinking = MAX_PICTURE_SIDE / max(rgb.size)
+        shrinking = MAX_PICTURE_SIDE / max(picture.size)
         if shrinking < 1:
-            size = max(1, round(rgb.width * shrinking)), max(1, round(rgb.height * shrinking))
-            rgb = rgb.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-        return np.asarray(rgb)
+            size = max(1, round(picture.width * shrinking)), max(1, round(picture.height * shrinking))
+            picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return np.asarray(modes.to_rgb(picture))
 
     def _header(self, stream: IO[bytes]) -> ImageFile.ImageFile:
+        jpeg.check_scans(stream)
         picture = identify(stream)
         self._check(picture.size)
+        if picture.height > max(_FEW_ROWS, rows := self.decoding.max_pixels // PIXELS_PER_ROW):
+            raise BombError(f"it has more than {rows} rows")
         return picture
 
     def _check(self, size: tuple[int, int]) -> None:
@@ -174,23 +215,22 @@ class ImageLoader:
             raise _TooManyPixelsError("it has")
 
     def _upright(self, picture: Image.Image) -> Image.Image:
-        if not self.decoding.exif:
-            return picture
-        try:
-            return ImageOps.exif_transpose(picture)
-        except MemoryError:
-            raise
-        except Exception:
-            return picture  # unreadable metadata is no reason to refuse a readable picture
+        """What `ImageOps.exif_transpose` gives, without a copy of what needs no turning and without its metadata."""
+        method = _METHODS.get(orientation(picture)) if self.decoding.exif else None
+        return picture if method is None else picture.transpose(method)
 
     def _fit(self, picture: Image.Image) -> Image.Image:
+        """In mode RGB, or L for networks of one channel."""
         recipe = self.decoding.recipe
-        if recipe.channel_order == "grey":
-            picture = picture.convert("L")
+        mode = "L" if recipe.channel_order == "grey" else "RGB"
+        if mode == "L":
+            picture = picture.convert(mode)
         resized = self.resized(*picture.size)
         # Resize(256) leaves a picture of that size alone; Resize((224, 224)) filters even then, which changes nothing.
         if resized != picture.size:
             picture = picture.resize(resized, Image.Resampling[recipe.interpolation.upper()])
+        if picture.mode != mode:
+            picture = picture.convert(mode)
         size = recipe.size
         left, top = round((resized[0] - size) / 2), round((resized[1] - size) / 2)
         if min(resized) >= size:
@@ -222,6 +262,8 @@ class ImageLoader:
             yield
         except (InputError, MemoryError):
             raise
+        except BombError as error:
+            raise InputError("bomb", item.name, str(error)) from error
         except _TooManyPixelsError as error:
             raise InputError("bomb", item.name, f"{error} more than {limit} pixels") from error
         except Image.DecompressionBombError as error:  # for a picture inside, by the limit of the process
@@ -232,8 +274,9 @@ class ImageLoader:
             raise self._from_decoder(error, item, stream) from error
 
     def _from_decoder(self, error: Exception, item: Input, stream: IO[bytes] | None) -> InputError:
-        if isinstance(error, OSError) and error.errno:
-            return from_system(error, item)  # the disk, not the decoder
+        # The system refuses what a broken file asks for (a place before its beginning); the rest is the disk's.
+        if isinstance(error, OSError) and error.errno and error.errno != errno.EINVAL:
+            return from_system(error, item)
         if _is_cut(error, stream):
             hint = "too early to read any of it" if self.decoding.allow_truncated else _HINT
             return InputError("truncated", item.name, f"the image data ends {'early' if stream is None else hint}")
@@ -248,6 +291,16 @@ class _TooManyPixelsError(Exception):
 
 
 _HINT = "early (--allow-truncated reads what there is)"
+# By EXIF orientation; of the others none is turned.
+_METHODS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _TURNS = Turns()  # for all loaders: two may be given the same picture
 
 
@@ -257,12 +310,12 @@ def _text(error: Exception) -> str:
 
 def _is_cut(error: Exception, stream: IO[bytes] | None) -> bool:
     """Whether a decoder's error comes from data that ends early, by its words or by the end of the file."""
-    if any(words in _text(error).lower() for words in _TRUNCATED):
-        return True
+    says_so = any(words in _text(error).lower() for words in _TRUNCATED)
     if stream is None:
-        return False
+        return says_so
     position = stream.tell()
     try:
-        return signatures.ends_early(stream)
+        # The end of a JPEG can be found for certain, whatever the decoder says.
+        return (says_so and not jpeg.is_jpeg(stream)) or signatures.ends_early(stream)
     finally:
         stream.seek(position)

@@ -3,4 +3,13 @@
 from __future__ import annotations
 
 DEFAULT_MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB of 3-byte pixels
-MAX_BYTES_IN_MEMORY = 1 << 30  # read from a pipe, whose end cannot be known
+DEFAULT_MAX_BYTES = 1 << 30  # of an image file, also of one on standard input, whose end cannot be known
+# Of one JPEG: libtiff refuses more as well; encoders that try hard (mozjpeg, jpegtran's scripts) write about a dozen.
+MAX_SCANS = 100
+# Of an image of as many pixels as are allowed, at most: each row of Pillow's takes 12 bytes, however narrow it is.
+PIXELS_PER_ROW = 4
+MAX_SEGMENTS = 10_000  # of a JPEG, chunks of a PNG, boxes of an AVIF: more are not counted in Python
+
+
+class BombError(Exception):
+    """A small file whose picture would cost too much; says what it has too much of."""

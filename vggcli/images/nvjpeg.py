@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from vggcli.images.budget import Budget
+
 # EXIF orientation to quarter turns counter-clockwise, after a mirror along the width where the second entry says so.
 _TURNS = {
     1: (0, False),
@@ -46,11 +48,13 @@ class DeviceImageLoader(ImageLoader):
     Args:
         decoding: how images are read.
         device: e.g. "cuda:0".
-        keep_picture: see `ImageLoader`.
+        keep_picture, budget: see `ImageLoader`.
     """
 
-    def __init__(self, decoding: Decoding, device: str, *, keep_picture: bool = False) -> None:
-        super().__init__(decoding, keep_picture=keep_picture)
+    def __init__(
+        self, decoding: Decoding, device: str, *, keep_picture: bool = False, budget: Budget | None = None
+    ) -> None:
+        super().__init__(decoding, keep_picture=keep_picture, budget=budget)
         self._device = device
         self._usable = True
         self._telling = threading.Lock()
@@ -76,9 +80,15 @@ class DeviceImageLoader(ImageLoader):
         if is_cut:
             return None  # the device may fill up what is missing and say nothing
         try:
+            import torch  # noqa: F401
+            import torchvision.io  # noqa: F401
+        except Exception as error:  # whatever a broken installation raises: beside another torch it is a RuntimeError
+            self._without_torchvision(error)
+            return None
+        try:
             return self._fitted(self._decoded(data), self._orientation(picture), size)
         except ImportError as error:
-            self._give_up(f"torchvision cannot be imported ({error})")
+            self._without_torchvision(error)
         except (RuntimeError, AssertionError) as error:
             # A broken file is the host decoder's to judge; a device that cannot decode fails for every file alike.
             why = _SOURCE.sub("", str(error).strip().partition("\n")[0])
@@ -123,6 +133,10 @@ class DeviceImageLoader(ImageLoader):
     def _oriented_size(self, picture: Image.Image) -> tuple[int, int]:
         width, height = picture.size
         return (height, width) if _TURNS[self._orientation(picture)][0] % 2 else (width, height)
+
+    def _without_torchvision(self, error: Exception) -> None:
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        self._give_up(f"torchvision cannot be imported ({why})")
 
     def _give_up(self, why: str) -> None:
         with self._telling:

@@ -11,19 +11,24 @@ from contextlib import contextmanager
 from typing import IO
 
 from vggcli.errors import InputError
+from vggcli.images.attempt import Attempt
 from vggcli.images.discover import Input
-from vggcli.images.limits import MAX_BYTES_IN_MEMORY
 
 
 @contextmanager
-def open_bytes(item: Input) -> Iterator[IO[bytes]]:
+def open_bytes(item: Input, max_bytes: int, attempt: Attempt) -> Iterator[IO[bytes]]:
     """The bytes of an input, from its path, standard input or memory, as a stream that can seek.
+
+    Args:
+        item: not a picture or an array.
+        max_bytes: more are refused.
+        attempt: begun when the bytes are here; a read after it was given up raises `GivenUpError`.
 
     Raises:
         InputError: it cannot be opened, or what the system says while it is read inside the context.
     """
     try:
-        with _stream(item) as stream:
+        with _stream(item, max_bytes, attempt) as stream:
             yield stream
     except OSError as error:
         raise from_system(error, item) from error
@@ -43,11 +48,33 @@ def from_system(error: OSError, item: Input) -> InputError:
     return InputError("unreadable", item.name, f"the system says: {why}")
 
 
-def _stream(item: Input) -> IO[bytes]:
+class _Watched(io.BufferedIOBase):
+    """Reads end when nobody waits for the image any more."""
+
+    attempt: Attempt
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.attempt.check()
+        return super().read(size)
+
+
+class _File(_Watched, io.BufferedReader):
+    pass
+
+
+class _Memory(_Watched, io.BytesIO):
+    pass
+
+
+def _stream(item: Input, max_bytes: int, attempt: Attempt) -> IO[bytes]:
     if isinstance(item.content, bytes):
-        return _in_memory(item.content, item, "there are no bytes")
+        attempt.begin()
+        return _in_memory(item.content, item, "there are no bytes", max_bytes, attempt)
     if item.is_stdin:
-        return _in_memory(sys.stdin.buffer.read(MAX_BYTES_IN_MEMORY), item, "standard input holds no bytes")
+        data = sys.stdin.buffer.read(max_bytes + 1)  # takes the time that its writer takes
+        attempt.begin()
+        return _in_memory(data, item, "standard input holds no bytes", max_bytes, attempt)
+    attempt.begin()
     if item.path is None:
         raise ValueError("an input needs a path or a content")
     if "\0" in item.path:
@@ -55,22 +82,32 @@ def _stream(item: Input) -> IO[bytes]:
     _refuse_special(os.stat(item.path), item.path)  # opening some devices sets them going
     # O_NONBLOCK: opening a FIFO without a writer would wait for ever, if one took the file's place since.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    stream = open(os.open(item.path, flags), "rb")  # noqa: SIM115  closed by who asked for it
+    stream = _File(io.FileIO(os.open(item.path, flags)))
     try:
+        stream.attempt = attempt
         status = os.fstat(stream.fileno())
         _refuse_special(status, item.path)
         if status.st_size == 0:
             raise InputError("empty", item.name, "the file is empty")
+        _refuse_large(status.st_size, item, max_bytes)
     except BaseException:
         stream.close()
         raise
     return stream
 
 
-def _in_memory(data: bytes, item: Input, why_not: str) -> IO[bytes]:
+def _in_memory(data: bytes, item: Input, why_not: str, max_bytes: int, attempt: Attempt) -> IO[bytes]:
     if not data:
         raise InputError("empty", item.name, why_not)
-    return io.BytesIO(data)
+    _refuse_large(len(data), item, max_bytes)
+    stream = _Memory(data)
+    stream.attempt = attempt
+    return stream
+
+
+def _refuse_large(size: int, item: Input, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise InputError("too-large", item.name, f"it has more than {max_bytes} bytes")
 
 
 def _refuse_special(status: os.stat_result, path: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, _imaging
 
 
 @contextmanager
@@ -16,10 +17,11 @@ def own_process(max_pixels: int) -> Iterator[None]:
     * Pictures inside other files (icons, tiles, frames) are held against `max_pixels` before they are decoded.  Without
       this Pillow's own limit is the bound for them, twice `PIL.Image.MAX_IMAGE_PIXELS`.
     * Pillow's warnings, of which the records say what matters, stay off standard error.
+    * libtiff's messages, which name no file, stay off it as well; the failed file's row says what there is to say.
     * No Ghostscript is ever looked for, a second wall behind `formats.REFUSED_FORMATS`.
     """
     pixels, ghostscript = Image.MAX_IMAGE_PIXELS, EpsImagePlugin.gs_binary
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _silent_libtiff():
         warnings.filterwarnings("ignore", module=r"PIL\..*")
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         # Pillow refuses above twice this figure.
@@ -29,3 +31,22 @@ def own_process(max_pixels: int) -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, EpsImagePlugin.gs_binary = pixels, ghostscript
+
+
+@contextmanager
+def _silent_libtiff() -> Iterator[None]:
+    """Without the lines that libtiff prints by itself, where its functions can be found beside Pillow's."""
+    try:
+        library = ctypes.CDLL(_imaging.__file__)
+        setters = [getattr(library, name) for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler")]
+    except (OSError, AttributeError):  # linked into Pillow without a name, or a Pillow without it
+        yield
+        return
+    for setter in setters:
+        setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+    before = [setter(None) for setter in setters]
+    try:
+        yield
+    finally:
+        for setter, handler in zip(setters, before, strict=True):
+            setter(handler)

@@ -77,6 +77,9 @@ def load(picture: ImageFile.ImageFile, allow_truncated: bool, is_cut: Callable[[
             with contextlib.suppress(OSError):
                 picture.load_end()
         return True
+    finally:
+        with contextlib.suppress(AttributeError):
+            delattr(picture, "load_read")  # which holds the picture in turn
     return reader.ended
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vggcli.errors import UsageError
+from vggcli.json_reader import parse_json
 
 IMAGENET_CLASSES = 1000
+LONGEST_CHARACTERS = 1000  # one name; ImageNet's longest has 121
+_MOST_CHARACTERS_OF_ALL = 16 << 20  # 100,000 names of 160
 _LIST_KEYS = ("labels", "classes", "class_names", "categories")
 _MAP_KEYS = ("idx_to_class", "id2label", "class_to_idx", "label2id")
+
+
+class UnusableError(ValueError):
+    """Names that no list of classes has; the message says which, a clause without a full stop."""
 
 
 def imagenet() -> tuple[str, ...]:
@@ -45,7 +51,10 @@ def read(path: str) -> tuple[str, ...]:
     names = tuple(line.rstrip("\r") for line in text.rstrip("\r\n").split("\n"))
     if names == ("",):
         raise UsageError("cannot read the labels", path, "the file is empty", "Put one name on each line")
-    return names
+    try:
+        return _checked(names)
+    except UnusableError as error:
+        raise UsageError("cannot read the labels", path, str(error), "Put one name on each line") from error
 
 
 def for_model(num_classes: int, path: str | None, own: Sequence[str] | None) -> tuple[str, ...]:
@@ -75,23 +84,42 @@ def _fits(names: int, num_classes: int) -> bool:
 
 
 def in_checkpoint(root: object, metadata: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The class names that a checkpoint carries beside its weights, under one of the customary keys; None without."""
+    """The class names that a checkpoint carries beside its weights, under one of the customary keys; None without.
+
+    Raises:
+        UnusableError: they are too long, one of them or all together: a file can repeat one name for every class.
+    """
     for holder in (root, metadata):
         if not isinstance(holder, Mapping):
             continue
         for key in (*_LIST_KEYS, *_MAP_KEYS):
             names = _names(_parsed(holder.get(key)))
             if names is not None:
-                return names
+                return _checked(names)
     return None
+
+
+def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, none of which is too long.
+
+    Raises:
+        UnusableError: one is, or all together are.
+    """
+    longest = max(range(len(names)), key=lambda index: len(names[index]))
+    if len(names[longest]) > LONGEST_CHARACTERS:
+        most = f"{LONGEST_CHARACTERS:,} at most are read"
+        raise UnusableError(f"name {longest + 1} has {len(names[longest]):,} characters, {most}")
+    if sum(map(len, names)) > _MOST_CHARACTERS_OF_ALL:
+        raise UnusableError(f"its {len(names):,} names have {sum(map(len, names)):,} characters together")
+    return names
 
 
 def _parsed(value: object) -> object:
     # safetensors metadata holds only strings, so lists travel in it as JSON.
     if isinstance(value, str) and value[:1] in "[{":
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_json(value, _MOST_CHARACTERS_OF_ALL)
+        except ValueError:
             return None
     return value
 

@@ -1,7 +1,8 @@
 """Records as lines: tsv, csv, jsonl.
 
 A record is encoded whole and written at once.  No line holds a raw control character, a line or paragraph separator,
-a bidirectional override or a byte that is not UTF-8, so every tool counts the same lines (see `vggcli.text`).
+a character that reorders or is not seen, or a byte that is not UTF-8, so every tool counts the same lines (see
+`vggcli.text`).
 """
 
 from __future__ import annotations
@@ -9,16 +10,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Callable
 from typing import Any, Generic
 
 from vggcli.output.codec import R, RowCodec
 from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import Stream
-from vggcli.text import escape, guard_formula
-
-_JSON_UNSAFE = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+from vggcli.text import escape, escape_json, guard_formula
 
 
 def encode_tsv(codec: RowCodec[R], record: R) -> bytes:
@@ -54,7 +52,7 @@ def json_line(fields: dict[str, Any]) -> bytes:
     """
     text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
     # Outside its strings JSON is plain ASCII, so whatever is found here stands in a string, where \uXXXX is allowed.
-    return (_JSON_UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text) + "\n").encode()
+    return (escape_json(text) + "\n").encode()
 
 
 ENCODERS: dict[str, Callable[[RowCodec[Any], Any], bytes]] = {
@@ -99,6 +97,7 @@ class LineSink(Generic[R]):
     def close(self, settings: RunSettings | None = None) -> None:
         """Finish; a csv without records is its header. The settings are not part of these formats."""
         self._begin()
+        self.stream.check_is_in_place()
         self.stream.close()
 
     def suspend(self) -> None:

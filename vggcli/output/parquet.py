@@ -6,7 +6,6 @@ lines beside it.  Closing turns the journal into the file, in bounded memory, an
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any, BinaryIO
 
 from vggcli import files
 from vggcli.errors import OutputError, UsageError
+from vggcli.json_reader import parse_json
 from vggcli.output.codec import R, RowCodec
 from vggcli.output.lines import LineSink, json_line
+from vggcli.output.readback import LONGEST_LINE
 from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import in_plain_words, open_file
 from vggcli.text import from_unicode, to_unicode
@@ -57,7 +58,9 @@ class ParquetSink(LineSink[R]):
             raise UsageError(
                 "will not overwrite", str(output), "the file exists", "Add --resume to go on with it or --overwrite"
             )
-        super().__init__("jsonl", codec, open_file(self._journal, overwrite=overwrite, resume=resume))
+        super().__init__(
+            "jsonl", codec, open_file(self._journal, overwrite=overwrite, resume=resume, follow_links=False)
+        )
 
     def close(self, settings: RunSettings | None = None) -> None:
         """Make the Parquet file and remove the journal.
@@ -77,17 +80,22 @@ def convert(codec: RowCodec[Any], journal: Path, output: Path) -> None:
 
     Raises:
         OutputError: no room, an input/output error.
+        UsageError: somebody else has written in the journal.
     """
     pa, schema = _pyarrow(), codec.schema()
 
     def write(file: BinaryIO) -> None:
         with open(journal, "rb") as lines, pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-            rows = (_with_text(codec.to_parquet(json.loads(line)), to_unicode) for line in lines)
+            rows = (_with_text(codec.to_parquet(parse_json(line, LONGEST_LINE)), to_unicode) for line in lines)
             for group in _groups(rows):
                 writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
 
-    with in_plain_words(output):
-        files.replace_file(output, write)
+    try:
+        with in_plain_words(output):
+            files.replace_file(output, write)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # those of Arrow among them
+        why = f"a line of {journal.name} is not one that this tool wrote there"
+        raise UsageError("cannot finish", str(output), why, "Start anew with --overwrite") from error
 
 
 def restore(codec: RowCodec[Any], output: Path, journal: Path) -> None:

@@ -107,7 +107,7 @@ class PredictionCodec(RowCodec[Record]):
         return fields
 
     def table(self, stream: Stream, *, is_terminal: bool) -> Sink[Record]:
-        return TableSink(stream, is_terminal=is_terminal)
+        return TableSink(stream, is_terminal=is_terminal, top_k=self._top_k)
 
     def _check(self, record: Record) -> None:
         found = len(record.predictions)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from vggcli.errors import UsageError
+from vggcli.json_reader import parse_json
 from vggcli.output.codec import RowCodec, RowPlace
 from vggcli.output.lines import header
 from vggcli.text import unescape, unguard_formula
+
+# Bytes of one line, so that a file without newlines takes no more memory; a million values of a layer as JSON fit.
+LONGEST_LINE = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,11 @@ def read_back(file: BinaryIO, format: str, codec: RowCodec[Any], where: str) -> 
     """
     start = end = file.tell()
     before: RowPlace | None = None  # the last row of the record that is not complete yet
-    for number, line in enumerate(file, start=2 if header(format, codec) else 1):
+    lines = iter(lambda: file.readline(LONGEST_LINE), b"")
+    for number, line in enumerate(lines, start=2 if header(format, codec) else 1):
         if not line.endswith(b"\n"):
+            if len(line) == LONGEST_LINE:
+                raise _foreign(where, number)
             return
         end += len(line)
         try:
@@ -105,7 +111,7 @@ def _parse_csv(codec: RowCodec[Any], line: str) -> RowPlace:
 
 
 def _parse_jsonl(codec: RowCodec[Any], line: str) -> RowPlace:
-    fields = json.loads(line)
+    fields = parse_json(line, LONGEST_LINE)
     path, failed = fields["path"], {"ok": False, "error": True}[fields["status"]]
     if not isinstance(path, str):
         raise TypeError("a path is text")

@@ -21,6 +21,7 @@ from typing import BinaryIO, Generic
 from vggcli import files
 from vggcli.errors import UsageError
 from vggcli.images.discover import Input
+from vggcli.json_reader import shown
 from vggcli.output.codec import R, RowCodec
 from vggcli.output.lines import LineSink
 from vggcli.output.parquet import journal_path, restore
@@ -172,6 +173,7 @@ class ResumableOutput(Generic[R]):
                     source.seek(failed.end)
                 _copy(source, file, old.lines.stat().st_size - source.tell())
 
+        old.sink.stream.give_way()
         with in_plain_words(old.lines):
             files.replace_file(old.lines, write)
         self._retried.clear()
@@ -184,11 +186,11 @@ def _copy(source: BinaryIO, target: BinaryIO, count: int) -> None:
 
 
 def _other_input(where: str, number: int, path: str, item: Input | None) -> UsageError:
-    now = f"input {number} of this run is {item.path!r}" if item else f"this run has only {number - 1} inputs"
+    now = f"input {number} of this run is {shown(item.path)}" if item else f"this run has only {number - 1} inputs"
     return UsageError(
         "cannot resume",
         where,
-        f"its record {number} is of {path!r}, but {now}",
+        f"its record {number} is of {shown(path)}, but {now}",
         "Name the same inputs in the same order, or start anew with --overwrite",
     )
 

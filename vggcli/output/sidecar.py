@@ -10,10 +10,12 @@ from typing import Any, ClassVar, Protocol
 
 from vggcli import files
 from vggcli.errors import UsageError
+from vggcli.json_reader import read_json, shown
 from vggcli.output.stream import in_plain_words
 
 _log = logging.getLogger("vggcli")
 
+_MOST_DIFFERENCES = 16  # in one message; a run has about as many settings
 _FIRST_KIND = "predictions"  # the records of a sidecar that names no kind
 
 
@@ -62,24 +64,28 @@ def compare_sidecar(output: Path, format: str, kind: str, settings: RunSettings)
     """
     path = sidecar_path(output)
     try:
-        old = json.loads(path.read_bytes())
+        old = read_json(path)
         if not isinstance(old, dict):
-            raise ValueError("not an object")
+            raise ValueError("it is not an object")
     except (OSError, ValueError) as error:
         why = f"its settings are not readable in {path.name}"
+        if isinstance(error, ValueError):
+            why += f": {error}"
         raise UsageError("cannot resume", str(output), why, "Start anew with --overwrite") from error
     defaults = {field.name: field.default for field in fields(settings) if field.default is not MISSING}
     old = {"records": _FIRST_KIND, **defaults, **old}
     new = json.loads(json.dumps(_entries(format, kind, settings)))
     information = {field.name for field in fields(settings) if field.metadata.get("information")}
     differences = {
-        name: f"its {name} is {old.get(name)!r}, this run's is {new.get(name)!r}"
+        name: f"its {name[:40]} is {shown(old.get(name))}, this run's is {shown(new.get(name))}"
         for name in {**new, **old}
         if old.get(name) != new.get(name)
     }
     numbers = [text for name, text in differences.items() if name not in information]
     if numbers:
         step = "Repeat its options, or start anew with --overwrite"
+        if len(numbers) > _MOST_DIFFERENCES:
+            numbers[_MOST_DIFFERENCES:] = [f"and {len(numbers) - _MOST_DIFFERENCES} more"]
         raise UsageError("cannot resume", str(output), "; ".join(numbers), step)
     if differences:
         _log.info("%s goes on, although %s", output, "; ".join(differences.values()))

@@ -6,6 +6,7 @@ nothing is left over that would fail a second time when the interpreter ends.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -58,6 +59,11 @@ def cannot_write(output: Path | str, error: OSError, *, resumable: bool = True) 
     return OutputError("cannot write", str(output), why, steps.get(error.errno or 0, _ANOTHER))
 
 
+def _is_gone(where: str) -> OutputError:
+    why = "it was removed, moved or replaced while this run wrote it"
+    return OutputError("cannot write", where, why, "Run the same command again, and leave its output in place")
+
+
 @contextmanager
 def in_plain_words(where: Path | str, *, resumable: bool = True) -> Iterator[None]:
     """Turn what the system says while this output is opened or written into an `OutputError`.
@@ -85,6 +91,9 @@ class Stream:
     def __init__(self, raw: _Raw, where: str, *, regular: bool, is_ours: bool = True) -> None:
         self._raw, self.where, self._regular, self._is_ours = raw, where, regular, is_ours
         self.position = 0
+        self._gave_way = False
+        # Where links are counted at all: some network file systems know none.
+        self._watches_links = regular and os.fstat(raw.fileno()).st_nlink > 0
 
     @property
     def is_terminal(self) -> bool:
@@ -102,6 +111,8 @@ class Stream:
             OutputError: no room, an input/output error, ...; a regular file is cut back to its last whole record.
         """
         with in_plain_words(self.where, resumable=self._regular):
+            if self._watches_links and os.fstat(self._raw.fileno()).st_nlink == 0:
+                raise _is_gone(self.where)
             try:
                 self._write_all(memoryview(data))
             except BaseException:
@@ -129,6 +140,28 @@ class Stream:
         os.ftruncate(self._raw.fileno(), size)
         os.lseek(self._raw.fileno(), size, os.SEEK_SET)
 
+    def check_is_in_place(self) -> None:
+        """Find out that what was written will be lost on closing, since its name is gone or another file's.
+
+        Raises:
+            OutputError: somebody removed, moved or replaced the file while it was written.
+        """
+        if not self._regular or self._gave_way:
+            return
+        try:
+            is_in_place = os.path.samestat(os.fstat(self._raw.fileno()), os.stat(self.where))
+        except FileNotFoundError:
+            is_in_place = False
+        except OSError:  # a folder that may not be searched any more: the file itself is as it was
+            return
+        if not is_in_place:
+            raise _is_gone(self.where)
+
+    def give_way(self) -> None:
+        """Let another file, made from this one, take its place; see `check_is_in_place` for the error."""
+        self.check_is_in_place()
+        self._gave_way = True
+
     def close(self) -> None:
         """Close what this object opened; some file systems report a full disk only here."""
         if self._is_ours:
@@ -150,11 +183,13 @@ def open_stdout() -> Stream:
     return Stream(getattr(buffer, "raw", buffer), "standard output", regular=False, is_ours=False)
 
 
-def open_file(output: Path, *, overwrite: bool = False, resume: bool = False) -> Stream:
+def open_file(output: Path, *, overwrite: bool = False, resume: bool = False, follow_links: bool = True) -> Stream:
     """Open an output file, or a device or FIFO in its place.
 
     Args:
-        output: the path as given; symbolic links are followed.
+        output: the path as given.
+        follow_links: take a symbolic link for the file that it leads to; a file whose name the person did not choose
+            is refused where it is a link or has a second name, which somebody else may have put there.
         overwrite: empty an existing regular file instead of refusing it.
         resume: keep what an existing regular file holds; the caller cuts it to the place to go on from.
 
@@ -163,13 +198,18 @@ def open_file(output: Path, *, overwrite: bool = False, resume: bool = False) ->
         OutputError: it cannot be opened for writing.
     """
     try:
-        if not is_regular(output):
+        if not follow_links:
+            with contextlib.suppress(FileNotFoundError):
+                _refuse_links(output.lstat(), output)
+        elif not is_regular(output):
             _refuse_block_device(output)
             return Stream(io.FileIO(os.open(output, os.O_WRONLY | os.O_APPEND), "w"), str(output), regular=False)
         flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
         if not (overwrite or resume):
             flags |= os.O_EXCL
-        descriptor = os.open(os.path.realpath(output), flags, 0o666)
+        if not follow_links:
+            flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # it may have become a FIFO since
+        descriptor = os.open(os.path.realpath(output) if follow_links else output, flags, 0o666)
     except FileExistsError as error:
         raise _exists(output) from error
     except OSError as error:
@@ -177,6 +217,8 @@ def open_file(output: Path, *, overwrite: bool = False, resume: bool = False) ->
     raw = io.FileIO(descriptor, "w")  # which alone closes the descriptor from here on
     stream = Stream(raw, str(output), regular=True)
     try:
+        if not follow_links:
+            _refuse_links(os.fstat(descriptor), output)
         _lock(descriptor, output)
         stream.cut(os.fstat(descriptor).st_size if resume else 0)
     except BaseException:
@@ -218,6 +260,11 @@ def _exists(output: Path) -> UsageError:
 def _refuse_block_device(output: Path) -> None:
     if stat.S_ISBLK(output.stat().st_mode):
         raise OutputError("cannot write", str(output), "it is a block device", "Name another output with -o")
+
+
+def _refuse_links(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise OutputError("cannot write", str(path), "it is a link, or no file", "Remove it, or name another output")
 
 
 def _lock(descriptor: int, output: Path) -> None:

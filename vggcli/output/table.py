@@ -1,4 +1,4 @@
-"""Predictions as a table for people, row by row as they are made.
+"""Predictions as a table for people, row by row as they are made: how sure, what, and which photo.
 
 The widths of the columns are fixed at the start from the width of the terminal, so that no row waits for the others.
 """
@@ -8,23 +8,24 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from vggcli.output.codec import path_of
+from vggcli.output.paths import PathColumn
 from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import Stream
-from vggcli.records import TRUNCATED, Failure, Record
+from vggcli.records import TRUNCATED, Prediction, Record
 from vggcli.text import printable
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
 WIDTH_WITHOUT_TERMINAL = 100
-_GAP = 2
-_RANK, _INDEX, _PROBABILITY = 4, 5, 11  # the widths of their headings, which fit the numbers too
-_FIXED = _RANK + _INDEX + _PROBABILITY + 4 * _GAP
-_SMALLEST_TEXT = 8  # a path or label narrower than this says nothing; the terminal wraps instead
+_SMALLEST = 36  # on a narrower terminal the lines wrap: less of a path or a label says nothing
+_GAP = "  "
+_PERCENT = 6  # "100.0%"
+_LONGEST_LABEL = 32
+# Another class that is less probable is not worth a person's look; files and pipes have it.
+_LEAST_PROBABLE = 0.01
+_EIGHTHS = "▏▎▍▌▋▊▉"
+_RED, _YELLOW, _GREEN, _DIM = 31, 33, 32, 2  # SGR codes
 
 
 def table_width(is_terminal: bool) -> int:
@@ -35,18 +36,6 @@ def table_width(is_terminal: bool) -> int:
     return int(columns) if columns.isdecimal() and int(columns) else WIDTH_WITHOUT_TERMINAL
 
 
-def shorten(text: str, width: int) -> str:
-    """The text in at most `width` terminal cells, its middle replaced by one ellipsis: names differ at their ends."""
-    from rich.cells import cell_len, chop_cells
-
-    if cell_len(text) <= width:
-        return text
-    tail_width = (width - 1) * 2 // 3
-    head = chop_cells(text, max(width - 1 - tail_width, 1))[0]
-    tail = chop_cells(text[::-1], max(tail_width, 1))[0][::-1]
-    return f"{head}…{tail}"
-
-
 def fit(text: str, width: int) -> str:
     """The text in exactly `width` terminal cells: padded, or cut with an ellipsis at its end."""
     from rich.cells import cell_len, set_cell_size
@@ -54,97 +43,123 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
+def bar(probability: float, width: int) -> str:
+    """A bar of `width` cells, full at 1, in steps of an eighth of a cell; never nothing for what is possible."""
+    eighths = max(round(probability * width * 8), 1)
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8 - 1] * (eighths % 8 > 0)).ljust(width)
+
+
+def percent(probability: float) -> str:
+    """A probability as it is read, `_PERCENT` wide."""
+    return f"{probability:{_PERCENT}.1%}" if probability >= 0.0005 else f"{'<0.1%':>{_PERCENT}}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Widths in terminal cells; a column of width 0 is left out.
+
+    Attributes:
+        bar: the most probable class as a bar.
+        label: its name.
+        path: of the photo.
+        others: the names of the next classes; without it they have rows of their own.
+    """
+
+    bar: int
+    label: int
+    path: int
+    others: int
+
+    @classmethod
+    def of(cls, width: int, top_k: int) -> Layout:
+        """What of a line of `width` cells goes to which column."""
+        width = max(width, _SMALLEST)
+        bar = 0 if width < 50 else 6 if width < 80 else 10
+        rest = width - bar - (bar > 0) - _PERCENT - 2 * len(_GAP)
+        others = rest * 3 // 10 if width >= 110 and top_k > 1 else 0
+        rest -= others + len(_GAP) * (others > 0)
+        label = min(rest * 2 // 5, _LONGEST_LABEL)
+        return cls(bar, label, rest - label, others)
+
+    @property
+    def numbers(self) -> int:
+        """Cells of the bar and the percent together."""
+        return self.bar + (self.bar > 0) + _PERCENT
+
+    @property
+    def before_path(self) -> int:
+        """Cells of everything before the path, without the last gap."""
+        return self.numbers + len(_GAP) + self.label
+
+
 class TableSink:
-    """Writes records as rows of a table: the path once, its predictions below each other, failures in red.
+    """Writes records as rows of a table: one line per photo, a failure in red.
 
     Args:
         stream: where the text goes, UTF-8.
         is_terminal: colour it (unless NO_COLOR is set) and fit it to the terminal.
+        top_k: predictions that a record has at most.
     """
 
-    def __init__(self, stream: Stream, *, is_terminal: bool) -> None:
+    def __init__(self, stream: Stream, *, is_terminal: bool, top_k: int) -> None:
         from rich.console import Console
 
-        width = max(table_width(is_terminal), _FIXED + 2 * _SMALLEST_TEXT)
+        width = table_width(is_terminal)
         self._stream = stream
-        self._path_width = (width - _FIXED) * 11 // 20
-        self._label_width = width - _FIXED - self._path_width
-        self._console = Console(
-            file=io.StringIO(),  # never written to, see _print
-            force_terminal=is_terminal,
-            width=width,
-            markup=False,
-            emoji=False,
-            highlight=False,
-            legacy_windows=False,
-        )
-        self._has_header = False
+        self._layout = Layout.of(width, top_k)
+        self._paths = PathColumn(self._layout.path)
+        # Never printed on: it knows how to wrap, and whether this terminal and its owner like colours.
+        self._console = Console(file=io.StringIO(), force_terminal=is_terminal, width=max(width, _SMALLEST))
+        self._has_colour = self._console.color_system is not None and not self._console.no_color
 
     def write(self, record: Record) -> None:
         """Write the rows of one record; see `Stream.write` for the errors."""
-        text = "" if self._has_header else self._render(self._header())
-        text += self._rows(record) if record.failure is None else self._failed(record, record.failure)
+        lines = self._rows(record) if record.failure is None else self._failed(record, f"✗ {record.failure}")
         if record.truncated:
-            text += self._render(self._note("", TRUNCATED, "yellow"))
-        self._stream.write(text.encode())
-        self._has_header = True
+            indent, room = self._layout.numbers + len(_GAP), self._console.width - self._layout.numbers - len(_GAP)
+            lines += [self._styled(" " * indent + line, _YELLOW) for line in self._wrapped(TRUNCATED, room)]
+        self._stream.write("".join(f"{line}\n" for line in lines).encode())
 
     def close(self, settings: RunSettings | None = None) -> None:
         """Write the footer, what ran, and finish."""
-        from rich.text import Text
-
         if settings is not None:
-            footer = Text(printable(settings.describe()), style="dim", overflow="fold")
-            self._stream.write(self._render(footer).encode())
+            lines = self._wrapped(settings.describe(), self._console.width)
+            self._stream.write("".join(f"{self._styled(line, _DIM)}\n" for line in lines).encode())
         self.suspend()
 
     def suspend(self) -> None:
         """Leave off without a footer."""
         self._stream.close()
 
-    def _render(self, row: RenderableType) -> str:
-        # To text, for one write of the whole record: rich itself would write piecemeal through Python's buffers.
-        with self._console.capture() as capture:
-            self._console.print(row)
-        return "".join(line.rstrip(" ") + "\n" for line in capture.get().splitlines())
+    def _styled(self, text: str, code: int) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._has_colour and text.strip() else text
 
-    def _rows(self, record: Record) -> str:
+    def _wrapped(self, text: str, width: int) -> list[str]:
+        from rich.text import Text
+
+        return [line.plain.rstrip() for line in Text(printable(text)).wrap(self._console, width, overflow="fold")]
+
+    def _rows(self, record: Record) -> list[str]:
         # By hand, since most rows are these and a rich grid costs 5 ms, a quarter of an image's whole time.
-        gap = " " * _GAP
-        path = fit(shorten(printable(path_of(record)), self._path_width), self._path_width)
-        lines = []
-        for p in record.predictions:
-            label = fit(printable(p.label), self._label_width)
-            numbers = f"{p.rank:{_RANK}}{gap}{p.index:{_INDEX}}"
-            lines.append(f"{path}{gap}{numbers}{gap}{label}{gap}{p.probability:{_PROBABILITY}.4f}\n")
-            path = " " * self._path_width
-        return "".join(lines)
+        layout, path = self._layout, self._paths.cut(path_of(record))
+        if not record.predictions:  # no class is as probable as was asked for
+            return [self._styled(fit("-".rjust(layout.numbers), layout.before_path), _DIM) + _GAP + path]
+        best, *others = record.predictions
+        others = [prediction for prediction in others if prediction.probability >= _LEAST_PROBABLE]
+        code = _GREEN if best.probability >= 0.75 else _YELLOW if best.probability >= 0.4 else _RED
+        drawn = f"{bar(best.probability, layout.bar)} " if layout.bar else ""
+        cells = [self._styled(drawn + percent(best.probability), code), fit(printable(best.label), layout.label)]
+        if not layout.others:
+            return [_GAP.join([*cells, path]), *map(self._other_row, others)]
+        texts = (f"{printable(prediction.label)} {prediction.probability:.0%}" for prediction in others)
+        one_cell = fit(", ".join(texts), layout.others).rstrip()
+        return [_GAP.join([*cells, fit(path, layout.path), self._styled(one_cell, _DIM)]).rstrip()]
 
-    def _grid(self, *widths: int) -> Table:
-        from rich.table import Table
+    def _other_row(self, prediction: Prediction) -> str:
+        number = percent(prediction.probability).rjust(self._layout.numbers)
+        return self._styled(f"{number}{_GAP}{fit(printable(prediction.label), self._layout.label).rstrip()}", _DIM)
 
-        grid = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
-        for width in widths:
-            grid.add_column(width=width)
-        return grid
-
-    def _header(self) -> Table:
-        from rich.text import Text
-
-        grid = self._grid(self._path_width, _RANK, _INDEX, self._label_width, _PROBABILITY)
-        for number in (1, 2, 4):
-            grid.columns[number].justify = "right"
-        grid.add_row(*(Text(name, style="bold") for name in ("path", "rank", "index", "label", "probability")))
-        return grid
-
-    def _failed(self, record: Record, failure: Failure) -> str:
-        return self._render(self._note(path_of(record), str(failure), "red"))
-
-    def _note(self, path: str, text: str, style: str) -> Table:
-        from rich.text import Text
-
-        note_width = self._console.width - self._path_width - _GAP
-        grid = self._grid(self._path_width, note_width)
-        path = shorten(printable(path), self._path_width)
-        grid.add_row(Text(path, style=style), Text(printable(text), style=style, overflow="fold"))
-        return grid
+    def _failed(self, record: Record, text: str) -> list[str]:
+        first, *rest = self._wrapped(text, self._layout.before_path)
+        path = self._paths.cut(path_of(record))
+        return [self._styled(line, _RED) for line in (fit(first, self._layout.before_path) + _GAP + path, *rest)]

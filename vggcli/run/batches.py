@@ -12,6 +12,7 @@ import numpy as np
 
 from vggcli.engines import Engine
 from vggcli.errors import DeviceError, InputError
+from vggcli.images.attempt import Attempt
 from vggcli.images.discover import Input
 
 if TYPE_CHECKING:
@@ -48,16 +49,16 @@ class Job:
     Attributes:
         result: filled in as it goes.
         image: the network's input (size, size, 3) uint8, until its batch is put together.
-        started: when a decoder took it, by the pipeline's clock; None before.
+        attempt: the try at decoding it, with its clock.
         done: decoded, failed or given up.
     """
 
-    __slots__ = ("done", "image", "result", "started")
+    __slots__ = ("attempt", "done", "image", "result")
 
-    def __init__(self, item: Input) -> None:
+    def __init__(self, item: Input, attempt: Attempt) -> None:
         self.result = Result(item)
         self.image: NDArray[np.uint8] | None = None
-        self.started: float | None = None
+        self.attempt = attempt
         self.done = False
 
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from vggcli.engines import Engine
-from vggcli.errors import InputError
+from vggcli.errors import InputError, StoppedError
+from vggcli.images.attempt import Attempt
 from vggcli.images.discover import Input
 from vggcli.run.batches import Inference, Job, Result
 
@@ -28,13 +29,18 @@ _TICK_SECONDS = 0.5  # how often a waiting thread looks for stuck decoders and i
 # Results that nobody has taken yet; whichever is reached first.
 _MAX_WAITING_RESULTS = 1024
 _MAX_WAITING_BYTES = 64 << 20
+# Decoders that were given up and run on, each with its picture; so many are replaced by another thread.
+_MAX_ABANDONED = 4
 _SLACK_BATCHES = 3  # decoded images wait in this many batches at most
 
 
-class Loader(Protocol):
-    """Decodes one input, or raises InputError."""
+_LEAVE_OUT = "Leave out the images whose rows say timeout, or look after the disk that they lie on"
 
-    def load(self, item: Input) -> Decoded: ...
+
+class Loader(Protocol):
+    """Decodes one input, or raises InputError; begins the attempt's clock."""
+
+    def load(self, item: Input, attempt: Attempt) -> Decoded: ...
 
 
 class Pipeline:
@@ -71,6 +77,8 @@ class Pipeline:
         self._decode_timeout = decode_timeout
         self._clock = _RunningClock()
         self._waiting_bytes = 0
+        self._live = workers  # decoding threads that somebody waits for
+        self._missing = self._abandoned = 0
         self._input_error: BaseException | None = None
         self._error: BaseException | None = None
         self.engine: Engine | None = None
@@ -92,6 +100,7 @@ class Pipeline:
 
         Raises:
             DeviceError: the device is gone; every result made before it has been given.
+            StoppedError: so many decoders hang that none is left, likewise.
             UsageError: from the inputs, likewise.
         """
         while True:
@@ -139,8 +148,12 @@ class Pipeline:
         while (job := self._next_job()) is not None:
             decoded, failure = self._load(job)
             with self._changed:
-                if job.done:
-                    return  # it timed out and another thread took this one's place
+                if job.done:  # it timed out
+                    self._abandoned -= 1
+                    if not self._missing:
+                        return  # another thread took this one's place
+                    self._missing, self._live = self._missing - 1, self._live + 1
+                    continue
                 if decoded is not None:
                     job.image = decoded.pixels
                     job.result.truncated, job.result.picture = decoded.truncated, decoded.picture
@@ -148,13 +161,11 @@ class Pipeline:
                 self._changed.notify_all()
 
     def _load(self, job: Job) -> tuple[Decoded | None, InputError | None]:
-        with self._changed:
-            job.started = self._clock.seconds()
         item = job.result.item
         try:
-            return self._loader.load(item), None
+            return self._loader.load(item, job.attempt), None
         except InputError as error:
-            return None, error
+            return None, _bare(error)
         except Exception as error:
             # Nothing that a loader does wrong may cost more than this input, or leave the others waiting for it.
             why = f"decoding it failed unexpectedly ({type(error).__name__}: {error})"
@@ -176,7 +187,7 @@ class Pipeline:
                     self._exhausted = True
                     self._changed.notify_all()
                     return None
-                job = Job(item)
+                job = Job(item, Attempt(self._clock.seconds))
                 self._jobs.append(job)
                 return job
 
@@ -250,17 +261,31 @@ class Pipeline:
         return jobs, images
 
     def _give_up_stuck(self) -> None:
-        """Turn every job whose decoder hangs into a failure, and put another thread in each decoder's place."""
+        """Turn every job whose decoder hangs into a failure, and put another thread in the decoder's place."""
         now = self._clock.seconds()
         for job in self._jobs:
-            item = job.result.item
-            # Standard input takes the time that its writer takes.
-            if job.done or job.started is None or item.is_stdin or now - job.started < self._decode_timeout:
+            started = job.attempt.started
+            if job.done or started is None or now - started < self._decode_timeout:
                 continue
             why = f"decoding it took longer than {self._decode_timeout:.0f} s"
-            job.result.error = InputError("timeout", item.name, why)
+            job.result.error = InputError("timeout", job.result.item.name, why)
             job.done = True
-            self._spawn(self._decode)
+            job.attempt.give_up()
+            self._abandoned += 1
+            if self._abandoned <= _MAX_ABANDONED:
+                self._spawn(self._decode)
+            else:
+                self._missing, self._live = self._missing + 1, self._live - 1
+        if not self._live and not self._exhausted:
+            self._exhausted, self._input_error = (
+                True,
+                StoppedError(
+                    "stopped",
+                    "",
+                    f"{self._abandoned} images keep their decoders busy, and no decoder is left",
+                    _LEAVE_OUT,
+                ),
+            )
 
 
 class _RunningClock:
@@ -271,9 +296,17 @@ class _RunningClock:
 
     def __init__(self) -> None:
         self._seconds, self._seen = 0.0, time.monotonic()
+        self._looking = threading.Lock()
 
     def seconds(self) -> float:
-        now = time.monotonic()
-        self._seconds += min(now - self._seen, 4 * _TICK_SECONDS)
-        self._seen = now
-        return self._seconds
+        with self._looking:
+            now = time.monotonic()
+            self._seconds += min(now - self._seen, 4 * _TICK_SECONDS)
+            self._seen = now
+            return self._seconds
+
+
+def _bare(error: InputError) -> InputError:
+    """The error alone: tracebacks hold the frames of decoders, and those hold pictures."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.dialects import STAGED
 from vggcli.weights.key_mapping import KeyMapping
 from vggcli.weights.state_dict import StateDict
@@ -12,9 +13,9 @@ _SHOWN = 3  # keys quoted in an error; `vgg inspect` lists them all
 
 
 def first_few(keys: Sequence[str]) -> str:
-    """The first three keys, and how many more there are."""
+    """The first three keys, long ones cut, and how many more there are."""
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return f"{', '.join(keys[:_SHOWN])}{more}"
+    return f"{', '.join(map(cut, keys[:_SHOWN]))}{more}"
 
 
 def differences(mapping: KeyMapping) -> str:
@@ -26,7 +27,7 @@ def differences(mapping: KeyMapping) -> str:
     if mapping.misshapen:
         key, has, wants = mapping.misshapen[0]
         more = f" and {len(mapping.misshapen) - 1} more" if len(mapping.misshapen) > 1 else ""
-        parts.append(f"{key} is {list(has)} where {list(wants)} belongs{more}")
+        parts.append(f"{cut(key)} is {list(has)} where {list(wants)} belongs{more}")
     widths = [list(stage) for stage in mapping.architecture.stages]
     return "; ".join(parts) or f"its stages have the widths {widths}"
 
@@ -43,8 +44,7 @@ def notes(mapping: KeyMapping, variant: str, weights: StateDict) -> tuple[str, .
         size = mapping.architecture.native_size
         found.append(f"its classifier takes {size}x{size} images, so images are resized to that")
     if weights.others:
-        others = ", ".join("/".join(other) for other in weights.others)
-        found.append(
-            f"the weights under {'/'.join(weights.wrapper) or 'the top level'} are used; there are also {others}"
-        )
+        others = first_few(["/".join(map(cut, other)) for other in weights.others])
+        place = cut("/".join(map(cut, weights.wrapper))) or "the top level"
+        found.append(f"the weights under {place} are used; there are also {others}")
     return tuple(found)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_FLOAT32_BYTES = 4
+_LARGEST_GROWTH = 8  # of a file's bytes to float32 weights: four for int8, twice where tensors are tied
+_ALWAYS_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Model:
@@ -52,18 +56,28 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The weights as shown to people: the file's name, or what the demo is."""
-        return f"demo ({zoo.DEMO_WHAT})" if self.path == DEMO_FILE else self.path.name
+        """The weights as shown to people: the file's name, or "demo"."""
+        return zoo.DEMO if self.path == DEMO_FILE else self.path.name
 
     def array(self, key: str) -> NDArray[np.float32]:
         """The tensor of a canonical key, float32 in the network's shape; a view of the mapped file where it can be.
 
         Raises:
             CheckpointError: the model was closed, or the file became shorter.
+            MismatchError: the network's weights take many times the bytes of the file.
         """
+        self._check_size()
         shape: Shape = self.architecture.tensors()[key]
         array: NDArray[np.float32] = self._tensors[self.mapping.sources[key]].float32().reshape(shape)
         return array
+
+    def _check_size(self) -> None:
+        """Refuse a few bytes that stand for gigabytes: an engine would have to lay out every number."""
+        size = self._checkpoint.size
+        needed = sum(self._tensors[key].numel for key in self.mapping.sources.values()) * _FLOAT32_BYTES
+        if needed > _LARGEST_GROWTH * size + _ALWAYS_BYTES:
+            why = f"its tensors repeat the same few numbers: {needed:,} bytes of weights in a file of {size:,}"
+            raise MismatchError("cannot classify with", str(self.path), why, "Save each tensor with clone()")
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every tensor of the network that the file has, by canonical key."""
@@ -134,7 +148,7 @@ def open_model(
         if weights is None:
             raise MismatchError(what, str(path), "it holds no named tensors", f"See `vgg inspect {path}`")
         variant, mapping = _checked(read(weights), asked, path, what)
-        own = labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
+        own = None if labels_path else _own_labels(checkpoint, path, what)
         names = labels.for_model(mapping.architecture.num_classes, labels_path, own)
         choice = choose_recipe(checkpoint, weights, mapping, path, recipe)
     except BaseException:
@@ -151,6 +165,19 @@ def open_model(
         weights.tensors,
         checkpoint,
     )
+
+
+def _own_labels(checkpoint: Checkpoint, path: Path, what: str) -> tuple[str, ...] | None:
+    """The class names that the file carries.
+
+    Raises:
+        MismatchError: they are no names of classes.
+    """
+    try:
+        return labels.in_checkpoint(checkpoint.root, checkpoint.metadata)
+    except labels.UnusableError as error:
+        why = f"its class names cannot be used: {error}"
+        raise MismatchError(what, str(path), why, "Give the names with --labels FILE, one a line") from error
 
 
 def read(weights: state_dict.StateDict) -> key_mapping.KeyMapping | None:

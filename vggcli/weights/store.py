@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from vggcli.errors import AbsentError, DownloadError, WeightsError
-from vggcli.weights.download.urls import on_mirror, redacted
+from vggcli.weights.download.urls import on_mirror, redacted, shown
 
 if TYPE_CHECKING:
     from vggcli.weights.download.progress import Progress
@@ -119,7 +119,7 @@ def sha256_prefix_of(file_name: str) -> str | None:
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:
-    return WeightsError("cannot read weights", str(path), error.strerror or str(error), "Check the path")
+    return WeightsError("cannot read weights", shown(str(path)), error.strerror or str(error), "Check the path")
 
 
 def verify(path: Path, sha256_prefix: str | None = None) -> str:

@@ -37,11 +37,11 @@ OTHER = random.Random(2).randbytes(1_000_000)
 CHILD = """
 import sys
 from pathlib import Path
-from vggcli.cli.reporter import Reporter
+from vggcli.cli.console import Console
 from vggcli.weights.download.retry import RetryPolicy
 from vggcli.weights.download.transfer import download
 url, target, prefix = sys.argv[1:]
-download(url, Path(target), prefix, progress=Reporter, retry_policy=RetryPolicy(sleep=lambda seconds: None))
+download(url, Path(target), prefix, progress=Console().transfer, retry_policy=RetryPolicy(sleep=lambda seconds: None))
 """
 
 

@@ -101,3 +101,19 @@ def test_two_writers_of_one_file_do_not_mix_their_bytes(partial: PartialFile) ->
     assert partial.sha256() == hashlib.sha256(MEGABYTE).hexdigest()
     partial.finish()
     assert partial.target.read_bytes() == MEGABYTE
+
+
+@pytest.mark.parametrize("note", ["[" * 200_000, '{"total":' * 200_000, "[]", '{"total": NaN, "validator": null}'])
+def test_a_note_that_is_no_note_makes_the_bytes_worthless(note: str, tmp_path: Path) -> None:
+    (tmp_path / "w.pth.part").write_bytes(MEGABYTE)
+    (tmp_path / "w.pth.part.json").write_text(note)
+    with PartialFile(tmp_path / "w.pth") as partial:
+        assert (partial.size, partial.path.stat().st_size) == (0, 0)
+
+
+def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / "w.pth.part").symlink_to("victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        PartialFile(tmp_path / "w.pth")
+    assert (tmp_path / "victim").read_bytes() == b"precious"

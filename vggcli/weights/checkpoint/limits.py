@@ -14,13 +14,15 @@ ARGUMENTS = 16  # of one call; rebuild functions take eight at most
 COPIED_BYTES = 128 << 20  # what all calls that copy containers and bytes may copy together
 NAME_CHARACTERS = 256  # each half of a dotted name
 NAMES = 10_000  # distinct globals listed in an error
+KEY_CHARACTERS = 4096  # one key of a dict
 NUMBER_KEYS = 4096  # entries of a dict or set with keys other than text, whose hashes a file could make collide
 LARGEST_KEY = 1 << 60  # above it Python's whole numbers share hashes; optimizers use addresses below 2^48
 
 DEPTH = 100  # containers inside containers; readers of the result may recurse
 NODES = 500_000  # values in the result, a shared container counted wherever it appears
 DIMENSIONS = 32  # NumPy 1's own limit
-OVERLAPPING_ELEMENTS = 1 << 28  # numbers in a tensor whose elements share memory, as after expand(): 1 GiB as float32
+REPEATED_ELEMENTS = 1 << 28  # numbers of tensors beyond those in the file, as after expand(): 1 GiB as float32
+SHARED = 4  # how many tensors may view the same numbers, as tied weights and averaged copies do
 
 ARCHIVE_DIRECTORY_BYTES = 32 << 20  # the central directory of a zip file
 ARCHIVE_MEMBERS = 200_000

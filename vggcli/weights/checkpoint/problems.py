@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vggcli.text import printable
+
 DAMAGED = "Download or copy the file again"
 QUOTED = 100  # characters
 
@@ -43,9 +45,14 @@ class Forbidden(Unreadable):
         self.names, self.hostile = names, hostile
 
 
+def cut(name: str) -> str:
+    """Return a name from a file for a message: short."""
+    return name if len(name) <= QUOTED else name[:QUOTED] + "..."
+
+
 def quote(name: str) -> str:
-    """Return a name from a file for a message: short, and without control characters."""
-    return repr(name if len(name) <= QUOTED else name[:QUOTED] + "...")
+    """Return the same in quotes, with nothing in it that a terminal obeys."""
+    return f"'{printable(cut(name))}'"
 
 
 def damaged_pickle(why: str) -> Unreadable:

@@ -56,6 +56,9 @@ def read_safetensors(source: Source) -> tuple[dict[str, Tensor], dict[str, str]]
         metadata = {}
     if not isinstance(metadata, dict) or not all(map(_is_text, metadata.values())):
         raise _damaged("its metadata are not texts")
+    for name in header:
+        if len(name) > limits.KEY_CHARACTERS:
+            raise Unreadable(f"it holds a key of {len(name):,} characters: {quote(name)}")
     ranges = {name: _range(name, entry) for name, entry in header.items()}
     end = 0
     for name, (first, last) in sorted(ranges.items(), key=lambda item: item[1]):

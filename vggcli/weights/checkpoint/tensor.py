@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ DTYPES: dict[str, tuple[int, str]] = {
     "float8_e5m2fnuz": (1, ""),
     "float8_e8m0fnu": (1, ""),
 }
+BLOCK_ELEMENTS = 1 << 20  # numbers read at a time: 8 MB as double
 LARGEST = (1 << 63) - 1  # of any count, as in torch and NumPy
 
 
@@ -129,6 +130,32 @@ class Tensor:
         array: np.ndarray[Any, np.dtype[Any]] = np.ndarray(self.shape, dtype, flat, strides=steps)
         return array if dtype.isnative else array.astype(code)
 
+    def blocks(self) -> Iterator[np.ndarray[Any, np.dtype[Any]]]:
+        """The numbers in order, a million at a time at most; float32, but float64 as it is, for it may not fit.
+
+        Raises:
+            CheckpointError: as `float32`.
+        """
+        if not self.numel:
+            return
+        step = prod(self.shape[1:])
+        if self.numel <= BLOCK_ELEMENTS:
+            yield self.numpy() if self.dtype == "float64" else self.float32()
+        elif step >= BLOCK_ELEMENTS:
+            for index in range(self.shape[0]):
+                yield from self._part(index, None).blocks()
+        else:
+            rows = BLOCK_ELEMENTS // step
+            for index in range(0, self.shape[0], rows):
+                yield from self._part(index, min(rows, self.shape[0] - index)).blocks()
+
+    def _part(self, index: int, rows: int | None) -> Tensor:
+        """So many rows from the one at `index` on; that row itself, without the first dimension, for None."""
+        first = self.offset + index * self.stride[0]
+        if rows is None:
+            return Tensor(self.dtype, self.shape[1:], self.stride[1:], first, self.storage)
+        return Tensor(self.dtype, (rows, *self.shape[1:]), self.stride, first, self.storage)
+
     def float32(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Return the numbers as C-contiguous float32: the view itself where it is that already, else a copy.
 
@@ -167,7 +194,7 @@ def make_tensor(storage: Storage, dtype: str, offset: object, shape: object, str
         held = storage.nbytes // size
         if first + _span(sizes, steps) > held:
             raise Unreadable(f"a tensor of shape {list(sizes)} reaches beyond its storage of {storage.nbytes:,} bytes")
-        if numel > max(held, limits.OVERLAPPING_ELEMENTS):
+        if numel > max(held, limits.REPEATED_ELEMENTS):
             raise Unreadable(f"a tensor of shape {list(sizes)} repeats a storage of {storage.nbytes:,} bytes")
     return Tensor(dtype, sizes, steps, first, storage)
 

@@ -49,7 +49,7 @@ def read_legacy(source: Source, thorough: bool) -> object:
     storages = _Storages(source)
     saved = Machine(cursor, storages.load).run()
     keys = Machine(cursor, _no_storages).run()
-    root = to_plain_data(saved)
+    root = to_plain_data(saved, source.size)
     storages.place(keys, cursor.tell(), thorough)
     return root
 

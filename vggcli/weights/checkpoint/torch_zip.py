@@ -34,7 +34,7 @@ def read_zip(source: Source, thorough: bool) -> object:
     if pickle.size > limits.PICKLE_BYTES:
         raise Unreadable(f"its pickle has {pickle.size:,} bytes, too many", "Save the tensors only")
     start = archive.start(pickle)
-    root = to_plain_data(Machine(Cursor(source, start, start + pickle.size), storages.load).run())
+    root = to_plain_data(Machine(Cursor(source, start, start + pickle.size), storages.load).run(), source.size)
     if thorough:
         storages.locate()
     return root

@@ -16,6 +16,8 @@ import os
 import shutil
 from pathlib import Path
 
+from vggcli.files import rename_durably
+from vggcli.json_reader import read_json
 from vggcli.weights.download.retry import TransferError
 
 _BLOCK = 1 << 20  # bytes read at a time for hashing
@@ -69,7 +71,7 @@ class PartialFile:
     def _load_earlier_run(self) -> None:
         """Read the note; without a readable one the bytes of an earlier run are worth nothing."""
         try:
-            note = json.loads(self._note.read_text("utf-8"))
+            note = read_json(self._note)
             total, validator = note["total"], note["validator"]
             known = (total is None or isinstance(total, int)) and (validator is None or isinstance(validator, str))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -184,15 +186,9 @@ class PartialFile:
         if os.fstat(self._file.fileno()).st_mtime_ns != self._hashed_ns:
             raise TransferError(_SHARED)
         self._file.close()
-        self.path.replace(goal)
+        rename_durably(self.path, goal)
         self._note.unlink(missing_ok=True)
-        if os.name == "posix":  # elsewhere a folder cannot be opened to be synced
-            folder = os.open(goal.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
 
 def _open_or_create(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o666)
+    return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 from vggcli.errors import UsageError
+from vggcli.text import printable
+
+_PROPER = re.compile(
+    r"(?P<scheme>https?)://(?P<login>[^/?#@]*@)?(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:%\[\]]+)(?P<port>:[0-9]{1,5})?"
+    r"(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(#.*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_AT = re.compile("@|%40")
+_LOGIN = re.compile(r"[^@]*:[^@]*@")
 
 
 def redacted(url: str) -> str:
-    """The URL as it may be printed: no user, password, query or fragment, and no control characters."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        text = (
-            urlunsplit((parts.scheme, host, parts.path, "...", ""))
-            if parts.query
-            else f"{parts.scheme}://{host}{parts.path}"
-        )
-    except ValueError:
-        return "(not a URL)"
-    return "".join(char if char.isprintable() else "?" for char in text)
+    """The URL as it may be printed: no user, password, query or fragment, and nothing that a terminal obeys.
+
+    Where it is mistyped nobody can tell where a password ends, so all before the last @ goes.
+    """
+    parts = _PROPER.fullmatch(url)
+    if parts is None or _may_hold_a_login(parts):
+        *logins, rest = _AT.split(url)
+        return printable(("...@" if logins else "") + re.split("[?#]", rest)[0])
+    query = "?..." if parts["query"] else ""
+    return printable(f"{parts['scheme']}://{parts['host']}{parts['port'] or ''}{parts['path'] or ''}{query}")
+
+
+def _may_hold_a_login(parts: re.Match[str]) -> bool:
+    """Whether what looks like host and path may be a login with a slash, as in https://user:pass/word@host/."""
+    behind = parts.string[parts.end("port") if parts["port"] else parts.end("host") :]
+    *before, _ = _AT.split(behind)
+    innocent = "." in parts["host"] and not parts["login"] and not parts["port"]
+    return bool(before) and not (innocent and not re.search("[:?#]", "".join(before)))
+
+
+def shown(name: str) -> str:
+    """What was given for a file, as it may be printed: a URL that was mistyped, or is not expected here, redacted."""
+    return redacted(name) if "://" in name or _LOGIN.match(name) else name
 
 
 def on_mirror(mirror: str, url: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vggcli.text import printable
 from vggcli.weights.checkpoint import limits
 from vggcli.weights.checkpoint.pickle import allowed, rebuild
 from vggcli.weights.checkpoint.pickle.refusals import forbidden
@@ -98,4 +99,4 @@ def _dotted(module: str, name: str) -> str:
     """Return "module.name" with Python 3's module name, harmless to print."""
     module, name = module[: limits.NAME_CHARACTERS], name[: limits.NAME_CHARACTERS]
     text = f"{PYTHON2_MODULES.get(module, module)}.{name}"
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return printable(text)

@@ -46,6 +46,8 @@ def check_key(value: object, entries: int) -> None:
         Unreadable: another type, or too many.
     """
     if isinstance(value, str):
+        if len(value) > limits.KEY_CHARACTERS:
+            raise Unreadable(f"it holds a key of {len(value):,} characters: {quote(value)}")
         return
     number = isinstance(value, (int, float)) and -limits.LARGEST_KEY < value < limits.LARGEST_KEY  # so no NaN either
     if not (number or value is None or isinstance(value, bytes)):

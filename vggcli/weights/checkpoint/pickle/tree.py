@@ -12,24 +12,32 @@ from vggcli.weights.checkpoint.tensor import Storage, Tensor
 Container = dict[object, object] | list[object] | tuple[object, ...]
 
 
-def to_plain_data(value: object) -> object:
+def to_plain_data(value: object, size: int) -> object:
     """Return a copy of the tree in which old tensors are tensors and names are `Opaque`.
 
     Shared containers stay shared.
 
+    Args:
+        value: what the pickle made.
+        size: bytes of the file, no fewer than the numbers in it.
+
     Raises:
-        Unreadable: it holds no tensor, contains itself, is nested too deeply, or unfolds into too many values.
+        Unreadable: it holds no tensor, contains itself, is nested too deeply, unfolds into too many values, or its
+            tensors have far more numbers than the file, so that reading them all would take any time.
     """
     copier = _Copier()
     copied, _, _ = copier.copy(value, 0)
     if not copier.tensors:
         raise Unreadable("it holds no tensors", "Name a file of weights")
+    numbers = sum(tensor.numel for tensor in copier.tensors.values())
+    if numbers > limits.SHARED * size + limits.REPEATED_ELEMENTS:
+        raise Unreadable(f"its tensors repeat {size:,} bytes as {numbers:,} numbers", "Save each tensor with clone()")
     return copied
 
 
 class _Copier:
     def __init__(self) -> None:
-        self.tensors = 0
+        self.tensors: dict[int, Tensor] = {}  # by identity
         self._done: dict[int, tuple[object, int, int]] = {}  # by identity: what `copy` returned
         self._open: set[int] = set()
 
@@ -70,7 +78,8 @@ class _Copier:
             return Opaque("torch.storage")
         if isinstance(value, Global):
             return Opaque(value.name)
-        self.tensors += isinstance(value, Tensor)
+        if isinstance(value, Tensor):
+            self.tensors[id(value)] = value
         return value
 
 
