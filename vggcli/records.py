@@ -113,6 +113,7 @@ class Provenance:
         device: "cpu", "cuda:0", ... (information).
         precision: "fp32", "bf16" or "fp16": what really ran.
         top_k: number of predictions per record.
+        min_prob: predictions below this probability were left out of the records.
         recipe_source: who says how images are read, see `Recipe.source` (information).
     """
 
@@ -127,6 +128,7 @@ class Provenance:
     device: str = field(metadata=INFORMATION)
     precision: str
     top_k: int
+    min_prob: float = 0.0
     recipe_source: str = field(default="", metadata=INFORMATION)
 
     def describe(self) -> str:

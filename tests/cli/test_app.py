@@ -84,7 +84,10 @@ def test_help_of_a_command_names_every_option_and_gives_an_example(command: str,
 def test_help_of_predict_lists_the_exit_codes(vgg: Vgg) -> None:
     text = " ".join(vgg("predict", "-h").out.split())
 
-    assert "Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights;" in text
+    assert (
+        "Exit codes: 0 all classified; 1 some inputs failed, or there were none; 2 wrong usage; 3 unusable weights;"
+        in text
+    )
     assert "4 stopped early; 5 unusable device or engine; 130, 143 interrupted." in text
 
 
@@ -308,3 +311,15 @@ def test_the_console_script_calls_main(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     assert leaving.value.code == 0
     assert capsys.readouterr().out == f"vgg {__version__}\n"
+
+
+def test_a_folder_in_the_place_of_a_command_is_pointed_to_predict(tmp_path: Path, vgg: Vgg) -> None:
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+
+    output = vgg(folder, "-k", "1")
+
+    assert (output.code, output.out) == (2, "")
+    expected = f"vgg: no such command '{folder}': it is a file or folder. Try `vgg predict '{folder}' -k 1`.\n"
+    assert output.err == expected
+    assert "No such command 'predictt'. Did you mean 'predict'?" in vgg("predictt").err

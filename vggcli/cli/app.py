@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ import typer.core
 from vggcli import __version__
 from vggcli.cli import options
 from vggcli.cli.console import Console, note
-from vggcli.errors import StoppedError, VggError, WeightsError
+from vggcli.errors import StoppedError, UsageError, VggError, WeightsError
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
@@ -26,6 +27,13 @@ BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
 
 class Commands(typer.core.TyperGroup):
     """The group of commands, with every error turned into one line and its exit code."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and os.path.exists(args[0]):
+            inputs = shlex.join(args)
+            where = shlex.quote(args[0])
+            raise UsageError("no such command", where, "it is a file or folder", f"Try `vgg predict {inputs}`")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -80,6 +88,7 @@ def predict(
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
     null: options.Null = False,
+    allow_empty: options.AllowEmpty = False,
     recipe: options.Recipe = None,
     size: options.Size = None,
     mean: options.Mean = None,
@@ -104,13 +113,18 @@ def predict(
     threads: options.Threads = None,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
-    top_k: options.TopK = 5,
+    top_k: options.TopK = None,
     format: options.Format = "auto",
     output: options.Output = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     fail_fast: options.FailFast = False,
     max_errors: options.MaxErrors = None,
+    min_prob: options.MinProb = None,
+    sort_into: options.SortInto = None,
+    link: options.SortLink = False,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Classify images: one record for every input, in input order.
 
@@ -119,8 +133,8 @@ def predict(
       vgg predict -k 1 -f jsonl -r photos/ > labels.jsonl
       find . -name '*.jpg' -print0 | vgg predict -0 --files-from - -o labels.csv
 
-    Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights; 4 stopped early; 5 unusable
-    device or engine; 130, 143 interrupted.
+    Exit codes: 0 all classified; 1 some inputs failed, or there were none; 2 wrong usage; 3 unusable weights; 4 stopped
+    early; 5 unusable device or engine; 130, 143 interrupted.
     """
     from vggcli.commands.predict import Request
     from vggcli.commands.predict import predict as run
@@ -165,6 +179,12 @@ def predict(
         resume=resume,
         overwrite=overwrite,
         max_errors=0 if fail_fast else max_errors,
+        allow_empty=allow_empty,
+        min_prob=min_prob,
+        sort_into=sort_into,
+        link=link,
+        dry_run=dry_run,
+        quiet=quiet,
     )
     with Console() as console, own_process(max_pixels):
         code = run(request, console)

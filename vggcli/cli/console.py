@@ -80,10 +80,6 @@ class Console:
         else:
             note(text)
 
-    def warn(self, text: str) -> None:
-        """The same, whatever else is hidden."""
-        self.note(text)
-
     def progress(self, wanted: bool, counts: Iterable[int] = ()) -> RunProgress:
         """See `vggcli.commands.console.Console.progress`."""
         from vggcli.cli.progress import RunProgress

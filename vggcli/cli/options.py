@@ -42,6 +42,9 @@ FilesFrom = Annotated[
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --files-from end with a zero byte.", rich_help_panel=INPUT)
 ]
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", help="That there are no images is no failure.", rich_help_panel=INPUT)
+]
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -244,14 +247,15 @@ Workers = Annotated[
 ]
 
 TopK = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--top-k",
         "-k",
         metavar="N",
         min=1,
-        help="Classes an image; more than there are means all.",
+        help="Classes an image; more than there are means all.  [default: 5, or all with sigmoid]",
         rich_help_panel=OUTPUT,
+        show_default=False,
     ),
 ]
 Format = Annotated[
@@ -283,6 +287,39 @@ MaxErrors = Annotated[
         rich_help_panel=OUTPUT,
         show_default=False,
     ),
+]
+
+MinProb = Annotated[
+    float | None,
+    typer.Option(
+        "--min-prob",
+        metavar="P",
+        min=0,
+        max=1,
+        help="Leave out classes below this probability.  [default: 0, or 0.5 with sigmoid]",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+SortInto = Annotated[
+    Path | None,
+    typer.Option(
+        "--sort-into",
+        metavar="DIR",
+        help="Put each image into DIR/<best class>/ as well.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+SortLink = Annotated[
+    bool,
+    typer.Option(
+        "--link/--copy", help="Sort symbolic links into DIR instead of copies (--copy).", rich_help_panel=OUTPUT
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what --sort-into would do.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing but results and failures.", rich_help_panel=OUTPUT)
 ]
 
 Listing = Annotated[ListingFormat, typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.")]

@@ -38,9 +38,6 @@ class Console(Protocol):
     def note(self, text: str) -> None:
         """One line."""
 
-    def warn(self, text: str) -> None:
-        """One line that is never hidden: without it an answer could be wrong and nobody know."""
-
     def progress(self, wanted: bool, counts: Iterable[int] = ()) -> AbstractContextManager[Progress]:
         """A view of how many images are done.
 

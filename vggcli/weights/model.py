@@ -59,6 +59,11 @@ class Model:
         """The weights as shown to people: the file's name, or "demo"."""
         return zoo.DEMO if self.path == DEMO_FILE else self.path.name
 
+    @property
+    def has_independent_labels(self) -> bool:
+        """Whether several classes, or none, may be those of an image: a sigmoid each, but not one for two classes."""
+        return self.recipe.activation == "sigmoid" and len(self.labels) == self.architecture.num_classes
+
     def array(self, key: str) -> NDArray[np.float32]:
         """The tensor of a canonical key, float32 in the network's shape; a view of the mapped file where it can be.
 
