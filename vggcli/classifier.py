@@ -80,8 +80,12 @@ def load(
         recipe: how images are brought to the network: "imagenet", "caffe", "half", "unit", "cifar10", "cifar100", a
             JSON file, or a `Recipe`; None for what the weights or their neighbours say, else ImageNet's, with a warning
             in the log.
-        size, mean, std, value_range, resize: parts of the recipe, in its place, see `Recipe`.
+        size: side of the input in pixels; here and below None for the recipe's.
+        mean: subtracted from the channels, in the range and order that the network sees; one number for all or each.
+        std: what they are divided by then.
+        value_range: what white is before that: 1 or 255.
         bgr: the network sees blue first.
+        resize: "squash", "crop" or "letterbox", see `Recipe`.
         activation: "softmax", or "sigmoid" for labels that do not exclude each other; None for what the weights say.
         exif: apply the EXIF orientation to files, bytes and PIL images.
         allow_truncated: classify what there is of images that end early.
