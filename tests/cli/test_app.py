@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -313,13 +314,23 @@ def test_the_console_script_calls_main(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().out == f"vgg {__version__}\n"
 
 
-def test_a_folder_in_the_place_of_a_command_is_pointed_to_predict(tmp_path: Path, vgg: Vgg) -> None:
-    folder = tmp_path / "my photos"
-    folder.mkdir()
+@pytest.mark.parametrize("name", ["my photos", "photos/", "cat.jpg", "~/cat"])
+def test_a_path_in_the_place_of_a_command_is_pointed_to_predict(
+    name: str, tmp_path: Path, vgg: Vgg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my photos").mkdir()
+    quoted = shlex.quote(name)
 
-    output = vgg(folder, "-k", "1")
+    output = vgg(name, "-k", "1")
 
     assert (output.code, output.out) == (2, "")
-    expected = f"vgg: no such command '{folder}': it is a file or folder. Try `vgg predict '{folder}' -k 1`.\n"
-    assert output.err == expected
-    assert "No such command 'predictt'. Did you mean 'predict'?" in vgg("predictt").err
+    words = f"vgg: no such command {quoted}: it looks like a file or folder. Try `vgg predict {quoted} -k 1`.\n"
+    assert output.err == words
+
+
+def test_a_mistyped_command_is_none(vgg: Vgg) -> None:
+    output = vgg("predictt")
+
+    assert output.code == 2
+    assert "No such command 'predictt'. Did you mean 'predict'?" in output.err

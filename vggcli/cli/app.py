@@ -25,14 +25,17 @@ from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
 
 
+def _looks_like_path(word: str) -> bool:
+    return os.path.lexists(word) or os.sep in word or os.path.splitext(word)[1] != ""
+
+
 class Commands(typer.core.TyperGroup):
     """The group of commands, with every error turned into one line and its exit code."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in self.commands and os.path.exists(args[0]):
-            inputs = shlex.join(args)
-            where = shlex.quote(args[0])
-            raise UsageError("no such command", where, "it is a file or folder", f"Try `vgg predict {inputs}`")
+        if args and args[0] not in self.commands and _looks_like_path(args[0]):
+            where, why = shlex.quote(args[0]), "it looks like a file or folder"
+            raise UsageError("no such command", where, why, f"Try `vgg predict {shlex.join(args)}`")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

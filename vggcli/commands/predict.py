@@ -203,8 +203,7 @@ class _Prediction:
         )
         self._output_is_open.set()
         try:
-            is_free = request.output is not None or not self._console.shares_terminal
-            leaves_room = is_free and not request.quiet
+            leaves_room = not request.quiet and (request.output is not None or not self._console.shares_terminal)
             counts = counting.count(request.inputs, request.files_from, recursive=request.recursive, null=request.null)
             with self._console.progress(leaves_room, counts) as progress, self._output as output:
                 self._write(output, progress)
