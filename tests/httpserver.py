@@ -144,6 +144,32 @@ def stall_at(offset: int) -> Fault:
     return answer
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def second(self) -> None:
+        self.now += 1
+
+
+def drip(head: bytes, drop: bytes, each: Callable[[], object]) -> Fault:
+    """Send the head and then drop after drop, calling `each` after every one, until the client goes away."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.keep_alive = False
+        exchange.connection.sendall(head)
+        while not exchange.server.closing.is_set():
+            exchange.connection.sendall(drop)
+            each()
+
+    return answer
+
+
 class FaultServer:
     """The server; `with FaultServer() as server:` runs it on a free port.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "images" / "predict.svg"
-SHOWN = "vgg predict --weights demo -k 2 vggcli/demo/digits/s* README.md"
+SHOWN = "vgg predict --weights demo vggcli/demo/digits README.md"
 COLUMNS = 92
 
 

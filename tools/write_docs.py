@@ -13,7 +13,6 @@ import signal
 import textwrap
 from collections.abc import Iterator
 from enum import Enum
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -75,17 +74,18 @@ def _command(command: Any) -> tuple[str, ...]:
 
 
 def _argument(param: Any) -> str:
-    text = param.metavar if param.required else f"[{param.metavar}]"
-    return f"{text}..." if param.nargs == -1 else text
+    if param.required or param.metavar.startswith("["):
+        return str(param.metavar)
+    return f"[{param.metavar}]..." if param.nargs == -1 else f"[{param.metavar}]"
 
 
 def _options(params: list[Any]) -> str:
-    """A table of each panel, as `--help` groups the options."""
-    parts = []
-    for panel, of_panel in groupby(params, lambda param: param.rich_help_panel or ""):
-        heading = f"**{panel}**\n\n" if panel else ""
-        parts.append(heading + _table("option", "meaning", "default", rows=map(_option, of_panel)))
-    return "\n".join(parts)
+    """A table of each group of options, as `--help` shows them."""
+    groups: dict[str, list[Any]] = {}
+    for param in params:
+        groups.setdefault(param.rich_help_panel or "", []).append(param)
+    tables = {group: _table("option", "meaning", "default", rows=map(_option, groups[group])) for group in groups}
+    return "\n".join(f"**{group}**\n\n{table}" if group else table for group, table in tables.items())
 
 
 def _option(param: Any) -> tuple[str, ...]:

@@ -6,16 +6,19 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from conftest import Vgg
 
 from vggcli import __version__, errors
-from vggcli.cli import app
+from vggcli.cli import app, options
 from vggcli.commands import list as list_command
 from vggcli.network.zoo import VARIANTS
 
@@ -71,7 +74,7 @@ def test_nothing_to_do_is_wrong_usage_answered_with_the_help(vgg: Vgg) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_names_every_option_and_gives_an_example(command: str, vgg: Vgg) -> None:
     output = vgg(command, "--help")
-    named = set(re.findall(r"(?<![\w-])--?[a-z0-9][a-z0-9-]*", output.out.partition("Options:")[2]))
+    named = set(re.findall(r"(?<![\w-])--?[a-z0-9][a-z0-9-]*", output.out))
 
     assert (output.code, output.err) == (0, "")
     assert set(OPTIONS[command].split()) <= named
@@ -89,7 +92,35 @@ def test_help_of_predict_lists_the_exit_codes(vgg: Vgg) -> None:
         "Exit codes: 0 all classified; 1 some inputs failed, or there were none; 2 wrong usage; 3 unusable weights;"
         in text
     )
-    assert "4 stopped early; 5 unusable device or engine; 130, 143 interrupted." in text
+    assert "4 stopped early; 5 unusable device or engine; 70 a bug in vgg; 130, 143 interrupted." in text
+
+
+def test_help_of_predict_has_its_options_in_groups(vgg: Vgg) -> None:
+    command: Any = typer.main.get_command(app.app)
+    parameters = {parameter.name: parameter for parameter in command.commands["predict"].params}
+    groups = {name: options.group(parameter) for name, parameter in parameters.items()}
+    text = vgg("predict", "--help").out
+    headings = re.findall(r"^(\w.*):$", text, re.MULTILINE)
+
+    # --help itself, which every command has, is added later.
+    assert {name for name, group in groups.items() if group not in options.GROUPS} == {"inputs"}
+    assert headings == ["Arguments", *options.GROUPS, "Options"]
+    for heading, part in zip(headings, re.split(r"^\w.*:$", text, flags=re.MULTILINE)[1:], strict=True):
+        for name, parameter in parameters.items():
+            assert (f"{parameter.opts[0]}" in re.findall(r"^  (?:-\w, )?(\S+)", part, re.MULTILINE)) == (
+                groups[name] == heading and name != "inputs"
+            ), name
+
+
+def test_the_texts_of_all_groups_begin_in_one_column(vgg: Vgg) -> None:
+    lines = vgg("predict", "--help").out.partition("Inputs:")[2].splitlines()
+    begins = {len(line) - len(line[28:].lstrip()) for line in lines if line[:28].strip() and line[26:28] == "  "}
+    assert len(begins) == 1
+
+
+def test_usage_says_that_there_may_be_many_inputs(vgg: Vgg) -> None:
+    assert vgg("predict", "--help").out.splitlines()[0] == "Usage: vgg predict [OPTIONS] [INPUTS]..."
+    assert vgg("download", "--help").out.splitlines()[0] == "Usage: vgg download [OPTIONS] [ARCH]..."
 
 
 def test_help_is_readable_in_80_columns(vgg: Vgg) -> None:
@@ -275,16 +306,110 @@ def test_output_is_utf8_whatever_the_locale(tmp_path: Path) -> None:
         ("vgg predict -a vgg19", ["vgg19", "vgg19_bn"]),
         ("vgg inspect w.pth --arch vgg16_", ["vgg16_bn"]),
         ("vgg download vgg11", ["vgg11", "vgg11_bn"]),
-        ("vgg summary d", ["demo"]),
+        ("vgg summary d", ["demo", "<files>"]),
         ("vgg predict --eng", ["--engine"]),
         ("vgg predict --engine o", ["openvino"]),
         ("vgg list -f j", ["json"]),
+        ("vgg predict --device c", ["cpu", "cuda"]),
+        ("vgg predict -d ", ["auto", "cpu", "cuda", "mps"]),
+        ("vgg predict --weights d", ["demo", "<files>"]),
+        ("vgg predict -w we", ["<files>"]),
+        ("vgg summary vgg16_", ["vgg16_bn", "<files>"]),
+        ("vgg inspect d", ["demo", "<files>"]),
+        ("vgg predict photos/", []),  # nothing but files, which the shell knows itself
     ],
 )
 def test_the_shell_completes(words: str, expected: list[str], vgg: Vgg) -> None:
     asked = {"_VGG_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
 
     assert vgg(env=asked).out.split() == expected
+
+
+@pytest.fixture
+def completed(tmp_path: Path) -> Path:
+    """A folder with files to complete, and a `vgg` in `bin`."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "vgg"
+    code = "import sys; sys.argv[0] = 'vgg'; from vggcli.__main__ import main; main()"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+    program.chmod(0o755)
+    for name in ("weights.pth", "we have.pth", "we*.pth", "photos/a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("vgg pre", ["predict"]),
+        ("vgg predict --weights ", ["bin", "demo", "photos", "we have.pth", "we*.pth", "weights.pth"]),
+        ("vgg predict -w we", ["we have.pth", "we*.pth", "weights.pth"]),
+        ("vgg predict --device m", ["mps"]),
+        ("vgg predict ph", []),
+    ],
+)
+def test_bash_completes(words: str, expected: list[str], completed: Path) -> None:
+    script = """
+        eval "$(_VGG_COMPLETE=source_bash vgg)"
+        IFS=' ' read -ra COMP_WORDS <<< "$1"; [[ $1 == *' ' ]] && COMP_WORDS+=('')
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _vgg_completion vgg
+        ((${#COMPREPLY[@]})) && printf '%s\\n' "${COMPREPLY[@]}"; complete -p vgg"""
+    environment = os.environ | {
+        "PATH": f"{completed / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = ["bash", "--norc", "-c", script, "bash", words]
+    done = subprocess.run(command, cwd=completed, env=environment, capture_output=True, text=True, check=True)
+    *found, registered = done.stdout.splitlines()
+
+    assert sorted(found) == expected
+    assert registered == "complete -o default -F _vgg_completion vgg"  # files, where there is nothing else
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("vgg pre", '_arguments \'*: :(("predict":'),
+        ("vgg predict --weights ", "_alternative 'names: :((\"demo\"))' 'files: :_files'"),
+        ("vgg predict --weights we", "_files"),
+        ("vgg predict ph", "_files"),
+    ],
+)
+def test_zsh_is_told_what_to_offer(words: str, expected: str, vgg: Vgg) -> None:
+    assert vgg(env={"_VGG_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": words}).out.startswith(expected)
+
+
+def test_the_first_tab_of_zsh_completes(vgg: Vgg, completed: Path) -> None:
+    """zsh calls the body of `_vgg` from its path: it has to answer, not only to define the function that will."""
+    script = vgg(env={"_VGG_COMPLETE": "source_zsh"}).out
+    lines = script.splitlines()
+
+    assert lines[0] == "#compdef vgg"
+    assert lines[-6:-1] == [
+        'if [[ "${funcstack[1]}" == "_vgg" ]]; then',
+        '  _vgg_completion "$@"',
+        "else",
+        "  compdef _vgg_completion vgg",
+        "fi",
+    ]
+    if zsh := shutil.which("zsh"):
+        (completed / "_vgg").write_text(script)
+        program = (
+            'words=(vgg pre); CURRENT=2; _arguments() { print -r -- "$@"; }; fpath=(. $fpath); autoload _vgg; _vgg'
+        )
+        environment = os.environ | {"PATH": f"{completed / 'bin'}:{os.environ['PATH']}"}
+        command = [zsh, "-fc", program]
+        done = subprocess.run(command, cwd=completed, env=environment, capture_output=True, text=True, check=False)
+        assert "predict" in done.stdout, done.stderr
+
+
+def test_fish_offers_files_where_there_is_no_name(vgg: Vgg) -> None:
+    asked = {"_VGG_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "is-args"}
+
+    assert vgg(env=asked | {"_TYPER_COMPLETE_ARGS": "vgg predict -w d"}).code == 0  # names, and no files
+    assert vgg(env=asked | {"_TYPER_COMPLETE_ARGS": "vgg predict -w we"}).code == 1
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -160,6 +160,14 @@ def test_lines_go_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert terminal.shown() == f"{erase}42%\r{erase}a note\r\n42%\r{erase}43%\r{erase}another\r\n"
 
 
+def test_names_in_a_note_beside_a_bar_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, console = Terminal(monkeypatch), Console()
+    with console.progress(wanted=True):
+        console.note("cannot classify :heart:_:bomb:[red]\u200b\x1b[31m.jpg")
+
+    assert "vgg: cannot classify :heart:_:bomb:[red]\\u200b\\x1b[31m.jpg\r\n" in terminal.shown()
+
+
 def test_nothing_is_drawn_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, line = Terminal(monkeypatch), Line()
     line.draw("42%")

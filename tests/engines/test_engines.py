@@ -190,6 +190,7 @@ sys.path[:0] = sys.argv[2:]
 import networks, numpy as np
 from engine_examples import logits, opened
 from vggcli.images.discover import Input
+from vggcli.images.attempt import Attempt
 from vggcli.run.batches import Inference, Job
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.model import open_model
@@ -208,7 +209,7 @@ try:
     print("fits")
 except MemoryError as error:
     print(type(error).__name__, (size() - before) // 10**6)  # while the error lives, and what it holds
-jobs = [Job(Input(str(number))) for number in range(len(pixels))]
+jobs = [Job(Input(str(number)), Attempt()) for number in range(len(pixels))]
 for job, image in zip(jobs, pixels):
     job.image, job.done = image, True
 batches, given = [jobs, None], []

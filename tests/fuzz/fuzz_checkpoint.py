@@ -1,4 +1,4 @@
-"""Fuzz the checkpoint reader with atheris: every input ends in a result or a `CheckpointError`.
+"""Fuzz the checkpoint reader with atheris: every input ends in a result or an error for people, at a bounded price.
 
     pip install atheris
     python tests/fuzz/fuzz_checkpoint.py --seconds 1200
@@ -15,6 +15,8 @@ import json
 import struct
 import tempfile
 import zipfile
+from contextlib import closing, suppress
+from pathlib import Path
 
 from harness import Target, fuzz
 
@@ -44,10 +46,25 @@ WORDS = [
 ]
 
 
+def whole_network() -> bytes:
+    """The pickle of a network of the zoo with names of its classes; every tensor repeats one number."""
+    from vggcli.network import zoo
+
+    made = b"\x80\x02}(X\x0a\0\0\0state_dict}("
+    for key, shape in zoo.VARIANTS[zoo.DEMO].architecture.tensors().items():
+        made += b"X" + struct.pack("<I", len(key)) + key.encode()
+        sizes = b"(" + b"".join(b"J" + struct.pack("<i", size) for size in shape) + b"t"
+        strides = b"(" + b"K\0" * len(shape) + b"t"
+        made += b"ctorch._utils\n_rebuild_tensor_v2\n(" + ID + b"K\0" + sizes + strides
+        made += b"\x89ccollections\nOrderedDict\n)RtR"
+    names = b"".join(b"X\x03\0\0\0cat" for _ in range(10))
+    return made + b"uX\x07\0\0\0classes](" + names + b"eu."
+
+
 def seeds() -> list[bytes]:
     """Small well-formed files."""
     made = [ATTACK, b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1\n"]
-    for pickle in (PICKLE, FRAMED):
+    for pickle in (PICKLE, FRAMED, whole_network()):
         with tempfile.TemporaryFile() as file:
             with zipfile.ZipFile(file, "w") as archive:
                 archive.writestr("a/data.pkl", pickle)
@@ -69,38 +86,32 @@ def seeds() -> list[bytes]:
 
 
 def read_everything(path: str) -> None:
-    """Open the file and read every number in it."""
-    from vggcli.errors import CheckpointError
-    from vggcli.weights.checkpoint import Tensor, open_checkpoint
+    """Do with the file what `inspect --stats`, `summary` and `predict` do with one."""
+    from vggcli.analysis.inspection import inspect
+    from vggcli.errors import VggError
+    from vggcli.weights.model import open_model
 
-    def walk(node: object) -> None:
-        if isinstance(node, Tensor):
-            try:
-                node.float32()
-            except CheckpointError:  # a dtype without numbers, or a damaged local header
-                return
-        elif isinstance(node, (list, tuple, set, frozenset)):
-            for part in node:
-                walk(part)
-        elif isinstance(node, dict):
-            for part in node.values():
-                walk(part)
-
+    with suppress(VggError):
+        inspect(path, stats=True)
     try:
-        with open_checkpoint(path) as checkpoint:
-            walk(checkpoint.root)
-    except CheckpointError:
+        model = open_model(Path(path))
+    except VggError:
         return
+    with closing(model), suppress(VggError):
+        model.check_numbers()
+        model.arrays()
 
 
 if __name__ == "__main__":
     fuzz(
         Target(
             doc=__doc__ or "",
-            modules=("vggcli.weights.checkpoint",),
+            modules=("vggcli.analysis.inspection", "vggcli.weights.checkpoint", "vggcli.weights.model"),
             packages=("vggcli",),
             seeds=seeds,
             words=WORDS,
+            input_mb=200,
+            input_seconds=15,
         ),
         lambda: read_everything,
     )

@@ -444,6 +444,41 @@ def test_whatever_a_decoder_raises_is_that_files_failure(tmp_path: Path, monkeyp
         assert failure(tmp_path / "a.png").kind == kind
 
 
+def test_a_place_before_the_beginning_of_the_file_is_damage(tmp_path: Path) -> None:
+    tags = {256: 9, 257: 9, 258: 8, 259: 1, 262: 1, 273: -8, 277: 1, 278: 9, 279: 81}
+    directory = struct.pack("<H", len(tags)) + b"".join(
+        struct.pack("<HHIi", tag, 9 if value < 0 else 4, 1, value) for tag, value in tags.items()
+    )
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + directory + bytes(99))
+    assert failure(tmp_path / "a.tif").kind == "damaged"
+
+
+def test_what_is_broken_and_has_its_end_is_not_truncated(tmp_path: Path) -> None:
+    broken = bytearray(saved(noise(90, 60), "PNG"))
+    broken[-60] ^= 0xFF
+    broken[-1] ^= 1  # the checksum of the last chunk
+    (tmp_path / "a.png").write_bytes(broken)
+    assert failure(tmp_path / "a.png").kind == "damaged"
+    photo = saved(gradient(), "JPEG").replace(b"\xff\xc4\0\x1f", b"\xff\xc4\0\x1e", 1)
+    (tmp_path / "a.jpg").write_bytes(photo + bytes(500))
+    assert failure(tmp_path / "a.jpg").kind == "damaged"
+
+
+def test_libtiff_says_nothing_by_itself_in_the_command(tmp_path: Path) -> None:
+    data = bytearray(saved(noise(90, 60), "TIFF", compression="tiff_lzw"))
+    data[8:200] = bytes(192)
+    (tmp_path / "a.tif").write_bytes(data)
+    command = [sys.executable, "-m", "vggcli", "predict", "--weights", "demo", "-k", "1", "a.tif"]
+    alone = "from PIL import Image; Image.open('a.tif').load()"
+
+    by_itself = subprocess.run([sys.executable, "-c", alone], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert not by_itself.stderr.startswith("Traceback"), "the trap is one: libtiff speaks first"
+    assert done.returncode == 1
+    assert all(line.startswith("vgg: ") for line in done.stderr.splitlines())
+
+
 # --fast-decode
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import struct
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from vggcli.images.decode import Decoding, ImageLoader
+from vggcli.images.discover import Input
 from vggcli.images.modes import to_rgb
 
 MODES = "1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr HSV LAB I F I;16 I;16L I;16B I;16N".split()
@@ -106,3 +112,67 @@ def test_floats_that_are_no_numbers_do_no_harm() -> None:
     assert grey(floats(infinity, 0, 1, -infinity)) == [255, 0, 255, 0]
     assert grey(floats(nan, infinity)) == [0, 0]
     assert grey(floats(-3e38, 3e38)) == [0, 255]
+
+
+# What the tags of a TIFF say
+
+
+def tiff(values: NDArray[Any], bits: int, *, photometric: int = 1, kind: int = 1) -> bytes:
+    """A grey TIFF in one strip, 12 bits packed; the sample format is 1 for unsigned, 2 for signed, 3 for floats."""
+    height, width = values.shape
+    data = values.tobytes()
+    if bits == 12:
+        packed = "".join(f"{value:012b}" for value in values.ravel())
+        data = int(packed, 2).to_bytes(len(packed) // 8, "big")
+    longs = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height}
+    tags = {**longs, 279: len(data), 339: kind}
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + bytes(4)
+
+
+def shown(data: bytes) -> list[float]:
+    """The grey, 0 to 1, of a picture of 224x224, which is not resized, at three places of a ramp."""
+    pixels = ImageLoader(Decoding()).load(Input(None, content=data)).pixels[..., 0].ravel()
+    return [round(pixels[place] / 255, 1) for place in (0, pixels.size // 2, -1)]
+
+
+def ramp(low: float, high: float, dtype: str) -> NDArray[Any]:
+    return np.linspace(low, high, 224 * 224).reshape(224, 224).astype(dtype)
+
+
+UPWARDS, DOWNWARDS = [0, 0.5, 1], [1, 0.5, 0]
+
+
+def test_white_is_4095_in_a_tiff_of_12_bits() -> None:
+    assert shown(tiff(ramp(0, 4095, "<u2"), 12)) == UPWARDS
+
+
+def test_unsigned_numbers_of_32_bits_have_no_sign() -> None:
+    assert shown(tiff(ramp(0, 2**32 - 1, "<u4"), 32)) == UPWARDS
+    assert shown(tiff(ramp(0, 65535, "<u4"), 32)) == UPWARDS
+    assert shown(tiff(ramp(-(2**31), 2**31 - 1, "<i4"), 32, kind=2)) == UPWARDS
+
+
+def test_where_zero_is_white_the_grey_is_inverted() -> None:
+    assert shown(tiff(ramp(0, 65535, "<u2"), 16)) == UPWARDS
+    assert shown(tiff(ramp(0, 65535, "<u2"), 16, photometric=0)) == DOWNWARDS
+    assert shown(tiff(ramp(0, 1, "<f4"), 32, photometric=0, kind=3)) == DOWNWARDS
+    assert shown(tiff(ramp(0, 255, "u1"), 8, photometric=0)) == DOWNWARDS, "Pillow does it for 8 bits"
+
+
+def test_an_opened_tiff_is_read_as_its_file_is() -> None:
+    picture = Image.open(io.BytesIO(tiff(ramp(0, 4095, "<u2"), 12)))
+    pixels = ImageLoader(Decoding()).load(Input(None, content=picture)).pixels
+    assert pixels.max() == 255
+
+
+def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = np.random.default_rng(3)
+    pictures = [
+        Image.fromarray(dice.integers(0, 65536, (37, 50)).astype(np.uint16)),
+        Image.fromarray(dice.integers(-(2**31), 2**31, (37, 50)).astype(np.int32)),
+        Image.fromarray(dice.normal(0, 1e9, (37, 50)).astype(np.float32)),
+    ]
+    whole = [to_rgb(picture).tobytes() for picture in pictures]
+    monkeypatch.setattr("vggcli.images.modes._STRIP_PIXELS", 120)
+    assert [to_rgb(picture).tobytes() for picture in pictures] == whole

@@ -6,6 +6,7 @@ The device here is the CPU: torchvision's decoder and torch's resizing are the s
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -272,6 +273,34 @@ def test_without_torchvision_the_host_decodes(
     assert caplog.messages == [
         "JPEGs are decoded on the host: torchvision cannot be imported (libnvjpeg.so is missing)"
     ]
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        OSError("libcudart.so.12: cannot open\nmore"),
+        RuntimeError("operator torchvision::nms does not exist"),
+        AttributeError(),
+    ],
+    ids=["library", "operator", "attribute"],
+)
+def test_a_torchvision_that_is_broken_is_a_note_and_costs_no_file(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, raised: Exception
+) -> None:
+    class Broken:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "torchvision":
+                raise raised
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    path = jpeg(tmp_path)
+    loader = DeviceImageLoader(Decoding(), "cpu")
+
+    assert all(np.array_equal(loader.load(Input(str(path))).pixels, exact(path)) for _ in range(2))
+    why = str(raised).partition("\n")[0] or "AttributeError"
+    assert caplog.messages == [f"JPEGs are decoded on the host: torchvision cannot be imported ({why})"]
 
 
 def test_a_file_that_the_device_cannot_decode_is_no_reason_to_give_it_up(

@@ -35,6 +35,14 @@ def saved(format: str, **options: object) -> bytes:
         (b"\x1f\x8b\x08\0", "gzip"),
         (b"\0\0\0\x18ftypheic\0\0", "HEIC image"),
         (b"\0\0\0\x18ftypavif\0\0", "AVIF"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC image"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "AVIF"),
+        (b"\0\0\0\x18ftypmif3\0\0", "HEIF image"),
+        (b"\0\0\0\x18ftypavci\0\0", "AVCI image"),
+        (b"\0\0\0\x18ftypj2ki\0\0", "HEIF image with JPEG 2000"),
+        (b"\0\0\0\x18ftypvvic\0\0", "HEIF image with VVC"),
+        (b"\0\0\0\x18ftypcrx \0\0", "CR3 raw photo"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n\0\0", "JPEG XL image"),
         (b"\0\0\0\x18ftypisom\0\0", "video or audio"),
         (b"\0" * 100, "only zero bytes"),
         (b"hello, world\n", "text file"),
@@ -74,3 +82,22 @@ def test_a_cut_file_is_known_wherever_it_was_cut(format: str) -> None:
 @pytest.mark.parametrize("data", [b"", b"\xff", b"BM", b"text", b"RIFF", b"II*\0"])
 def test_scraps_say_nothing_about_their_end(data: bytes) -> None:
     assert not ends_early(io.BytesIO(data))
+
+
+def test_a_wrong_checksum_at_the_end_is_no_missing_end() -> None:
+    data = saved("PNG")
+    assert not ends_early(io.BytesIO(data[:-1] + bytes((data[-1] ^ 1,))))
+    assert not ends_early(io.BytesIO(data[:-4] + b"\1\2\3\4" + bytes(500)))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_an_end_counts_wherever_it_stands(format: str) -> None:
+    """Behind it may stand padding, a second picture, a film."""
+    data = saved(format)
+    assert not ends_early(io.BytesIO(data + bytes(500)))
+    assert ends_early(io.BytesIO(data[: len(data) // 2] + bytes(500)))
+
+
+def test_an_end_inside_a_segment_is_not_the_end() -> None:
+    data = saved("JPEG", comment=b"\xff\xd9" * 50)
+    assert ends_early(io.BytesIO(data[: len(data) // 2]))

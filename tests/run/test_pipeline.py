@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vggcli.errors import DeviceError, InputError, UsageError
+from vggcli.errors import DeviceError, InputError, StoppedError, UsageError
 from vggcli.images.attempt import Attempt
 from vggcli.images.decode import Decoded
 from vggcli.images.discover import Input
@@ -365,6 +366,130 @@ def test_standard_input_takes_the_time_that_its_writer_takes() -> None:
             running._give_up_stuck()
     release.set()
     assert [shown(result) for result in running.results()] == ["0 of 7: 7"]
+
+
+def test_standard_input_is_given_up_like_any_other_once_its_bytes_are_here() -> None:
+    release = threading.Event()
+
+    class Hanging:
+        def load(self, item: Input, attempt: Attempt) -> Decoded:
+            attempt.begin()
+            assert release.wait(PATIENCE)
+            return Decoded(pixels_of(0))
+
+    items = iter([Input("-", is_stdin=True)])
+    running = Pipeline(items, Hanging(), FakeEngine, workers=1, decode_timeout=0.01)
+    assert [shown(result) for result in running.results()] == ["-: timeout"]
+    release.set()
+
+
+def test_an_image_that_waits_for_memory_is_not_given_up() -> None:
+    """Its clock begins with its decoding."""
+    waiting, release = threading.Event(), threading.Event()
+
+    class Waiting:
+        def load(self, item: Input, attempt: Attempt) -> Decoded:
+            attempt.begin()
+            attempt.wait()
+            waiting.set()
+            assert release.wait(PATIENCE)
+            return Decoded(pixels_of(3))
+
+    running = Pipeline(iter([Input("0 of 3")]), Waiting(), FakeEngine, workers=1, decode_timeout=0)
+    assert waiting.wait(PATIENCE)
+    with running._changed:
+        running._give_up_stuck()
+    release.set()
+    assert [shown(result) for result in running.results()] == ["0 of 3: 3"]
+
+
+def test_what_was_given_up_is_told_so() -> None:
+    attempts: list[Attempt] = []
+    release = threading.Event()
+
+    class Hanging:
+        def load(self, item: Input, attempt: Attempt) -> Decoded:
+            attempts.append(attempt)
+            attempt.begin()
+            if "1" in item.name:
+                assert release.wait(PATIENCE)
+            return Decoded(pixels_of(0))
+
+    items = iter([Input("0 of 0"), Input("1 of 0"), Input("2 of 0")])
+    running = Pipeline(items, Hanging(), FakeEngine, workers=1, decode_timeout=0.01)
+    assert [result.error is not None for result in running.results()] == [False, True, False]
+    release.set()
+    assert [attempt.given_up for attempt in attempts] == [False, True, False]
+
+
+def test_decoders_that_hang_for_ever_are_replaced_up_to_a_number_and_then_the_run_ends(
+    threads: list[threading.Thread],
+) -> None:
+    release = threading.Event()
+
+    def before(path: str) -> None:
+        assert release.wait(PATIENCE)
+
+    running = start(paths(500), loader=FakeLoader(before), workers=2, decode_timeout=0.01)
+    taken, error = collected(running.results())
+    release.set()
+    given_up = 2 + module._MAX_ABANDONED
+    assert taken == [f"{name}: timeout" for name in paths(given_up)]
+    assert isinstance(error, StoppedError)
+    assert str(error).startswith(f"stopped: {given_up} images keep their decoders busy")
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(threads) == 1 + given_up  # the inference, and the decoders
+
+
+def test_a_decoder_that_comes_back_goes_on_where_it_was_not_replaced(
+    monkeypatch: pytest.MonkeyPatch, threads: list[threading.Thread]
+) -> None:
+    monkeypatch.setattr(module, "_MAX_ABANDONED", 0)
+    stuck, release, others = threading.Event(), threading.Event(), threading.Event()
+
+    def before(path: str) -> None:
+        if path == "1 of 1":
+            stuck.set()
+            assert release.wait(PATIENCE)
+        if path == "2 of 2":
+            others.set()
+
+    running = start(paths(40), loader=FakeLoader(before), workers=2, decode_timeout=0.01)
+    results = running.results()
+    first = [shown(next(results)) for _ in range(2)]
+    assert stuck.is_set()
+    release.set()
+    assert first == ["0 of 0: 0", "1 of 1: timeout"]
+    assert [shown(result) for result in results] == [expected(name) for name in paths(40)[2:]]
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(threads) == 3
+    assert (running._abandoned, running._missing, running._live) == (0, 0, 2)
+
+
+def test_a_failure_that_waits_holds_nothing_of_the_decoder() -> None:
+    class Picture:
+        pass
+
+    pictures: list[weakref.ref[Picture]] = []
+
+    class Failing:
+        def load(self, item: Input, attempt: Attempt) -> Decoded:
+            picture = Picture()
+            pictures.append(weakref.ref(picture))
+            try:
+                raise ValueError(item.name)
+            except ValueError as error:
+                raise InputError("damaged", item.name, "it is bad") from error
+
+    running = Pipeline(iter([Input("a"), Input("b")]), Failing(), FakeEngine, workers=1)
+    errors = [result.error for result in running.results()]
+    assert len(pictures) == 2
+    assert [picture() for picture in pictures] == [None, None]
+    for error in errors:
+        assert error is not None
+        assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
 
 
 def test_a_stopped_process_is_no_stuck_decoder(monkeypatch: pytest.MonkeyPatch) -> None:

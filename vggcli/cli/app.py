@@ -17,11 +17,12 @@ import typer
 import typer.core
 
 from vggcli import __version__
-from vggcli.cli import options
+from vggcli.cli import completion, options
 from vggcli.cli.console import Console, note
 from vggcli.errors import StoppedError, UsageError, VggError, WeightsError
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 
+_NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
 
 
@@ -31,6 +32,10 @@ def _looks_like_path(word: str) -> bool:
 
 class Commands(typer.core.TyperGroup):
     """The group of commands, with every error turned into one line and its exit code."""
+
+    def _main_shell_completion(self, *arguments: Any, **options: Any) -> None:
+        completion.replace_scripts()
+        super()._main_shell_completion(*arguments, **options)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands and _looks_like_path(args[0]):
@@ -52,6 +57,21 @@ class Commands(typer.core.TyperGroup):
         except MemoryError as error:
             note("there is not enough memory. Close other programs, or use a smaller --batch-size.")
             raise typer.Exit(StoppedError.exit_code) from error
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help shows its options in groups, in the order in which they are declared."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                groups.setdefault(options.group(parameter), []).append(record)
+        # One width for the names of all groups, so that the texts begin in one column.
+        width = min(max(len(name) for records in groups.values() for name, _ in records), _NAMES_WIDTH)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), text) for name, text in records], col_max=_NAMES_WIDTH)
 
 
 app = typer.Typer(
@@ -85,7 +105,7 @@ def vgg(
     """
 
 
-@app.command()
+@app.command(cls=Command)
 def predict(
     inputs: options.Inputs = None,
     recursive: options.Recursive = False,
@@ -137,7 +157,7 @@ def predict(
       find . -name '*.jpg' -print0 | vgg predict -0 --files-from - -o labels.csv
 
     Exit codes: 0 all classified; 1 some inputs failed, or there were none; 2 wrong usage; 3 unusable weights; 4 stopped
-    early; 5 unusable device or engine; 130, 143 interrupted.
+    early; 5 unusable device or engine; 70 a bug in vgg; 130, 143 interrupted.
     """
     from vggcli.commands.predict import Request
     from vggcli.commands.predict import predict as run
@@ -194,9 +214,16 @@ def predict(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE|URL", help="A weights file, demo, or an http(s) URL.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|URL",
+            help="A weights file, demo, or an http(s) URL.",
+            autocompletion=completion.demo_and_files,
+        ),
+    ],
     arch: Annotated[
         str | None,
         typer.Option(
@@ -204,7 +231,7 @@ def inspect(
             "-a",
             metavar="NAME",
             help="Hold the file against this variant.",
-            autocompletion=options.variant_names,
+            autocompletion=completion.variants,
         ),
     ] = None,
     format: options.Listing = options.ListingFormat.auto,
@@ -231,14 +258,14 @@ def inspect(
     raise typer.Exit(0 if in_order else WeightsError.exit_code)
 
 
-@app.command()
+@app.command(cls=Command)
 def download(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ARCH",
+            metavar="[ARCH]...",
             help="Variants or weights files.  [default: vgg16_bn]",
-            autocompletion=options.variant_names,
+            autocompletion=completion.variants,
         ),
     ] = None,
     offline: options.Offline = False,
@@ -260,7 +287,7 @@ def download(
         write(f"{path}\n")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(format: options.Listing = options.ListingFormat.auto) -> None:
     """List the variants: size, published accuracy, cached or not."""
     from vggcli.cli.tables import show
@@ -269,11 +296,13 @@ def list_(format: options.Listing = options.ListingFormat.auto) -> None:
     show(list_variants(), format.value)
 
 
-@app.command()
+@app.command(cls=Command)
 def summary(
     name: Annotated[
         str,
-        typer.Argument(metavar="ARCH|FILE", help="A variant or a weights file.", autocompletion=options.variant_names),
+        typer.Argument(
+            metavar="ARCH|FILE", help="A variant or a weights file.", autocompletion=completion.variants_and_files
+        ),
     ],
     num_classes: Annotated[
         int | None, typer.Option("--num-classes", metavar="N", min=1, help="Classes of the last layer.")

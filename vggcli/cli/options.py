@@ -8,10 +8,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from vggcli.cli import completion
 from vggcli.engines import EngineName, PrecisionName
 from vggcli.output import formats
 
-INPUT, MODEL, NUMBERS, OUTPUT = "Inputs", "Model", "Numbers and speed", "Output"
+INPUT, MODEL, NUMBERS, OUTPUT = GROUPS = ("Inputs", "Model", "Numbers and speed", "Output")
+
+
+def group(parameter: Any) -> str:
+    """The heading under which help and docs show a parameter of a command."""
+    if parameter.param_type_name == "argument":
+        return "Arguments"
+    return parameter.rich_help_panel or "Options"
 
 
 class ListingFormat(str, Enum):
@@ -23,16 +31,11 @@ class ListingFormat(str, Enum):
     json = "json"
 
 
-def variant_names(incomplete: str) -> list[str]:
-    """Shell completion: the variants whose names begin so."""
-    from vggcli.network.zoo import VARIANTS
-
-    return [name for name in VARIANTS if name.startswith(incomplete)]
-
-
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="INPUTS", help="Images and folders; - is one image on standard input.", show_default=False),
+    typer.Argument(
+        metavar="[INPUTS]...", help="Images and folders; - is one image on standard input.", show_default=False
+    ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Descend into subfolders.", rich_help_panel=INPUT)]
 FilesFrom = Annotated[
@@ -160,7 +163,7 @@ Arch = Annotated[
         "-a",
         metavar="NAME",
         help="The variant, e.g. vgg16_bn.  [default: what the weights say, else vgg16_bn]",
-        autocompletion=variant_names,
+        autocompletion=completion.variants,
         rich_help_panel=MODEL,
         show_default=False,
     ),
@@ -173,6 +176,7 @@ Weights = Annotated[
         metavar="FILE|demo",
         help="A .pth, .pt, .bin or .safetensors file, or demo, the digit classifier in the package.  "
         "[default: the variant's ImageNet weights, downloaded once]",
+        autocompletion=completion.demo_and_files,
         rich_help_panel=MODEL,
         show_default=False,
     ),
@@ -202,7 +206,14 @@ Mirror = Annotated[
 
 Device = Annotated[
     str,
-    typer.Option("--device", "-d", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.", rich_help_panel=NUMBERS),
+    typer.Option(
+        "--device",
+        "-d",
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Where to compute.",
+        autocompletion=completion.devices,
+        rich_help_panel=NUMBERS,
+    ),
 ]
 Engine = Annotated[EngineName, typer.Option("--engine", help="What computes.", rich_help_panel=NUMBERS)]
 Precision = Annotated[
@@ -240,7 +251,7 @@ Workers = Annotated[
         metavar="N",
         min=1,
         max=256,
-        help="Decoding threads.  [default: one a core, 2 to 16]",
+        help="Decoding threads.  [default: one per core, 2 to 16]",
         rich_help_panel=NUMBERS,
         show_default=False,
     ),
@@ -253,7 +264,7 @@ TopK = Annotated[
         "-k",
         metavar="N",
         min=1,
-        help="Classes an image; more than there are means all.  [default: 5, or all with sigmoid]",
+        help="Classes per image; more than there are means all.  [default: 5, or all with sigmoid]",
         rich_help_panel=OUTPUT,
         show_default=False,
     ),

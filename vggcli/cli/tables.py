@@ -56,7 +56,7 @@ def _table(listing: Listing, on_terminal: bool) -> str:
 
     # Into a text first, so that a full disk or a closed pipe is met in one place, `write`.
     text, width = io.StringIO(), table_width(on_terminal)
-    console = Console(file=text, force_terminal=on_terminal, highlight=False, markup=False, width=width)
+    console = Console(file=text, force_terminal=on_terminal, highlight=False, markup=False, emoji=False, width=width)
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=listing.totals is not None)
     numeric = [all(isinstance(row[i], int | float) for row in listing.rows) for i in range(len(listing.columns))]
     footers = [_cell(cell) for cell in listing.totals] if listing.totals else [""] * len(listing.columns)

@@ -23,7 +23,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from vggcli.errors import InputError
 from vggcli.images import jpeg, modes, signatures, truncated
-from vggcli.images.attempt import Attempt
+from vggcli.images.attempt import Attempt, GivenUpError
 from vggcli.images.budget import Budget, decoding_bytes, orientation
 from vggcli.images.discover import Input
 from vggcli.images.formats import identify
@@ -262,6 +262,8 @@ class ImageLoader:
             yield
         except (InputError, MemoryError):
             raise
+        except GivenUpError as error:
+            raise InputError("timeout", item.name, str(error)) from error
         except BombError as error:
             raise InputError("bomb", item.name, str(error)) from error
         except _TooManyPixelsError as error:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpserver import Exchange, Fault, FaultServer, chunked, cut_at, redirect, reply, stall_at, whole
+from httpserver import Clock, Exchange, Fault, FaultServer, chunked, cut_at, drip, redirect, reply, stall_at, whole
 
 from vggcli.errors import DownloadError
 from vggcli.weights.download import transfer as download_module
@@ -361,7 +361,7 @@ def test_waits_are_spread_at_random() -> None:
 
 
 def test_new_bytes_renew_the_tries_but_not_for_ever(server: FaultServer, target: Path) -> None:
-    server.faults.extend(cut_at(offset) for offset in range(1, 1000))
+    server.faults.extend(cut_at(offset) for offset in range(5_000, 500_000, 5_000))
     assert "given up after 12 tries" in refusal(server.add(MEGABYTE), target, max_tries=12)
     assert len(server.requests) == 12
 
@@ -606,11 +606,76 @@ def test_a_silent_server_is_left_and_asked_again(server: FaultServer, target: Pa
 def test_a_server_that_drips_is_left_and_asked_again(
     server: FaultServer, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hours = iter(range(10_000))
-    retry_policy = RetryPolicy(sleep=Waits().append, clock=lambda: 3600.0 * next(hours))
-    download(server.add(MEGABYTE), target, sha(MEGABYTE), retry_policy=retry_policy)
+    clock = Clock()
+
+    def wait_an_hour() -> None:
+        clock.now += 3600
+
+    retry_policy = RetryPolicy(sleep=Waits().append, clock=clock)
+    url = server.add(MEGABYTE)
+    download(url, target, sha(MEGABYTE), progress=lambda name: Meanwhile(wait_an_hour), retry_policy=retry_policy)
     assert target.read_bytes() == MEGABYTE
     assert "sends too slowly at" in caplog.text
+
+
+ENDLESS = {
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </w.css>\r\n\r\n"),
+    "a header": (b"HTTP/1.1 200 X\r\nX-Padding: ", b"a"),
+    "a status": (b"", b"\r"),
+    "a body": (b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\n", b"a"),
+    "the length of a chunk": (b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"a"),
+    "the end of a body": (b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"a"),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_server_that_never_ends_is_left(what: str, server: FaultServer, target: Path) -> None:
+    clock, waits = Clock(), Waits()
+    server.always = drip(*ENDLESS[what], each=clock.second)
+    with pytest.raises(DownloadError, match=r"sends too slowly|cut or garbled"):
+        download(
+            server.add(MEGABYTE),
+            target,
+            sha(MEGABYTE),
+            retry_policy=RetryPolicy(sleep=waits.append, clock=clock, read_s=20),
+        )
+    # How much of the body comes is up to the network's buffers.
+    assert len(server.requests) == 5 or what == "a body"
+
+
+def test_tries_that_bring_next_to_nothing_are_vain(server: FaultServer, target: Path) -> None:
+    server.faults.extend(cut_at(offset) for offset in range(1, 1000))
+    assert "cut" in refusal(server.add(MEGABYTE), target)
+    assert len(server.requests) == 5
+
+
+def test_each_redirect_has_its_own_time_for_headers(server: FaultServer, target: Path) -> None:
+    clock = Clock()
+
+    def slowly(answer: Fault) -> Fault:
+        def wait_and_answer(exchange: Exchange) -> None:
+            clock.now += 40
+            answer(exchange)
+
+        return wait_and_answer
+
+    url = server.add(MEGABYTE)
+    server.faults.extend([slowly(redirect(url)), slowly(redirect(url)), slowly(Exchange.serve)])
+    download(url, target, sha(MEGABYTE), retry_policy=RetryPolicy(sleep=Waits().append, clock=clock))
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_a_login_reaches_the_server_and_no_log(
+    redirected: bool, server: FaultServer, target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = server.add(MEGABYTE)
+    if redirected:
+        server.faults.append(redirect("/w.pth"))
+    fetch(url.replace("://", "://us%20er:secret@"), target)
+    assert [headers["authorization"] for headers in server.requests] == ["Basic dXMgZXI6c2VjcmV0"] * (1 + redirected)
+    assert "secret" not in caplog.text
 
 
 # The disk

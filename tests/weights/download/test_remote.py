@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpserver import Exchange, FaultServer, chunked, cut_at, redirect, reply, stall_at, whole
+from httpserver import Clock, Exchange, FaultServer, chunked, cut_at, drip, redirect, reply, stall_at, whole
 
 from vggcli.errors import CheckpointError, DownloadError
 from vggcli.weights.checkpoint import read_checkpoint
@@ -247,3 +247,16 @@ def test_logins_are_sent_with_every_part_and_never_printed(server: FaultServer) 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "w.pth", "https://", "https://[x/w.pth"])
 def test_what_is_no_web_address_is_refused(url: str) -> None:
     refusal(url)
+
+
+@pytest.mark.parametrize("offset", [0, 1_000_000])
+def test_a_part_that_drips_is_given_up(offset: int, server: FaultServer) -> None:
+    clock, url = Clock(), server.add(DATA)
+    length = 200_000 if offset else EDGE
+    last = offset + length - 1
+    head = f"HTTP/1.1 206 X\r\nContent-Range: bytes {offset}-{last}/{len(DATA)}\r\nETag: %s\r\n\r\n"
+    answer = drip((head % server.files["/w.pth"].validators["ETag"]).encode(), b"a", each=clock.second)
+    server.faults.extend(([] if offset == 0 else [Exchange.serve]) + [answer] * 5)
+    with pytest.raises(DownloadError, match="sends too slowly"), opened(url, clock=clock) as source:
+        source.read(offset, length)
+    assert not server.faults

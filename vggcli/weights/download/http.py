@@ -7,18 +7,17 @@ HTTPS stays HTTPS; plain HTTP is used only where the person typed it.
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
 from vggcli import __version__
+from vggcli.weights.download.deadline import Deadline
+from vggcli.weights.download.headers import retry_after
 from vggcli.weights.download.retry import RetryPolicy, TransferError
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ MAX_REDIRECTS = 5
 # Answers to a request for a file or a part of it that are about the file.
 FILE_STATUSES = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 
+_SLOW = "the server sends too slowly"
 _HTML = "the answer is a web page, not a weights file: a login page of the network (hotel, office) or an error page"
 # What common statuses mean to the person; all other ones are named by number.
 _STATUS = {
@@ -43,12 +43,94 @@ _STATUS = {
 _PASSING_STATUS = frozenset({408, 425, 429})
 
 
-def open_client(retry_policy: RetryPolicy) -> httpx.Client:
-    """A client that keeps connections alive and reads the proxy and certificate settings of the environment.
+class Client:
+    """Keeps connections alive and reads the proxy and certificate settings of the environment; for one thread.
+
+    Args:
+        retry_policy: how long to wait for connections, headers and bodies.
 
     Raises:
         TransferError: the proxy or certificate settings cannot be used.
     """
+
+    def __init__(self, retry_policy: RetryPolicy) -> None:
+        self._policy = retry_policy
+        self._deadline = Deadline(retry_policy.clock)
+        self._http = _open_client(retry_policy)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    @contextmanager
+    def get(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Send a GET, follow redirects within the policy, and hand out the response with its body unread (`body`).
+
+        Raises:
+            TransferError: anything that goes wrong on the network, here or while the caller reads the body.
+        """
+        import httpx
+
+        if not url.lower().startswith(("http://", "https://")):
+            raise TransferError("this is not an http:// or https:// URL")
+        try:
+            extensions = {"trace": self._deadline.trace}
+            request = self._http.build_request("GET", url, headers=dict(headers), extensions=extensions)
+            for _ in range(MAX_REDIRECTS + 1):
+                _check_policy(request.url.scheme, plain_allowed=url.lower().startswith("http://"))
+                response = self._send(request)
+                if response.next_request is None:
+                    try:
+                        yield response
+                    finally:
+                        response.close()
+                    return
+                request = response.next_request
+                response.close()
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise _translated(error, self._deadline.has_passed) from error
+        raise TransferError(f"the server redirects in a circle (more than {MAX_REDIRECTS} times)")
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        """The answer to one request, its headers at least, in time."""
+        import httpx
+
+        self._deadline.move(self._policy.headers_s)
+        auth = None
+        if request.url.userinfo:
+            # httpx logs the URLs of requests, and no log is the place for a password.
+            auth = httpx.BasicAuth(request.url.username, request.url.password)
+            request.url = request.url.copy_with(userinfo=b"")
+        return self._http.send(request, stream=True, auth=auth)
+
+    def body(self, response: httpx.Response) -> Iterator[bytes]:
+        """The bytes of an answer, from a server that sends enough of them in every `slow_window_s`.
+
+        Raises:
+            TransferError: it does not.
+        """
+        policy = self._policy
+        since, received = policy.clock(), 0
+        # Twice: the rate is only looked at when something comes, and what comes just after a window belongs to it.
+        self._deadline.move(2 * policy.slow_window_s)
+        for chunk in response.iter_raw():
+            yield chunk
+            received += len(chunk)
+            elapsed = policy.clock() - since
+            if elapsed >= policy.slow_window_s:
+                if received < policy.slowest * elapsed:
+                    raise TransferError(_SLOW, passing=True)
+                since, received = policy.clock(), 0
+                self._deadline.move(2 * policy.slow_window_s)
+
+
+def _open_client(retry_policy: RetryPolicy) -> httpx.Client:
     import httpx
 
     timeout = httpx.Timeout(retry_policy.read_s, connect=retry_policy.connect_s)
@@ -62,35 +144,6 @@ def open_client(retry_policy: RetryPolicy) -> httpx.Client:
         raise TransferError("the TLS certificates set in the environment cannot be read (see SSL_CERT_FILE)") from error
 
 
-@contextmanager
-def get(client: httpx.Client, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-    """Send a GET, follow redirects within the policy, and hand out the response with its body unread.
-
-    Raises:
-        TransferError: anything that goes wrong on the network, here or while the caller reads the body.
-    """
-    import httpx
-
-    if not url.lower().startswith(("http://", "https://")):
-        raise TransferError("this is not an http:// or https:// URL")
-    try:
-        request = client.build_request("GET", url, headers=dict(headers))
-        for _ in range(MAX_REDIRECTS + 1):
-            _check_policy(request.url.scheme, plain_allowed=url.lower().startswith("http://"))
-            response = client.send(request, stream=True)
-            if response.next_request is None:
-                try:
-                    yield response
-                finally:
-                    response.close()
-                return
-            request = response.next_request
-            response.close()
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise _translated(error) from error
-    raise TransferError(f"the server redirects in a circle (more than {MAX_REDIRECTS} times)")
-
-
 def _check_policy(scheme: str, plain_allowed: bool) -> None:
     if scheme == "https" or (scheme == "http" and plain_allowed):
         return
@@ -101,14 +154,14 @@ def _check_policy(scheme: str, plain_allowed: bool) -> None:
     raise TransferError("the server redirects to something that is neither HTTPS nor HTTP")
 
 
-def _translated(error: Exception) -> TransferError:
+def _translated(error: Exception, took_too_long: bool) -> TransferError:
     """httpx's exception as `TransferError`, most specific first."""
     import httpx
 
     if isinstance(error, httpx.ConnectTimeout):
         return TransferError(f"the server cannot be reached: no connection in time{_proxy_hint()}", passing=True)
     if isinstance(error, httpx.TimeoutException):
-        return TransferError("the server stopped sending", passing=True)
+        return TransferError(_SLOW if took_too_long else "the server stopped sending", passing=True)
     if isinstance(error, httpx.ProxyError):
         return TransferError("the proxy set in the environment refuses the connection (see HTTPS_PROXY, ALL_PROXY)")
     if isinstance(error, httpx.ConnectError):
@@ -176,62 +229,3 @@ def check_not_html(head: bytes) -> None:
     """
     if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise TransferError(_HTML)
-
-
-# What a server says about a file in its headers; nonsense reads as None, never as a number.
-
-
-class ContentRange(NamedTuple):
-    """`Content-Range: bytes first-last/total`, positions in bytes; `last` is the last byte's own position."""
-
-    first: int
-    last: int
-    total: int
-
-
-# Up to 18 digits: more is no length of a file, and far more would make a costly integer.
-_SPAN = re.compile(r"bytes +(\d{1,18})-(\d{1,18})/(\d{1,18})", re.IGNORECASE | re.ASCII)
-_UNSATISFIED = re.compile(r"bytes +\*/(\d{1,18})", re.IGNORECASE | re.ASCII)
-_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
-
-
-def content_range(response: httpx.Response) -> ContentRange | None:
-    """The part of the file that a 206 answer says it carries; None when it says nothing usable."""
-    match = _SPAN.fullmatch(response.headers.get("Content-Range", "").strip())
-    if match is None:
-        return None
-    found = ContentRange(*map(int, match.groups()))
-    return found if found.first <= found.last < found.total else None
-
-
-def unsatisfied_length(response: httpx.Response) -> int | None:
-    """The length in bytes of the whole file that a 416 answer names (`bytes */N`)."""
-    match = _UNSATISFIED.fullmatch(response.headers.get("Content-Range", "").strip())
-    return int(match.group(1)) if match else None
-
-
-def content_length(response: httpx.Response) -> int | None:
-    """The announced length in bytes of this answer's body; None when the server does not say."""
-    text = response.headers.get("Content-Length", "").strip()
-    return int(text) if _NUMBER.fullmatch(text) else None
-
-
-def validator(response: httpx.Response) -> str | None:
-    """What identifies this version of the file in If-Range: a strong ETag, else the Last-Modified date."""
-    etag: str = response.headers.get("ETag", "")
-    modified: str = response.headers.get("Last-Modified", "")
-    for text in ("" if etag.startswith("W/") else etag, modified):
-        if text and text.isascii() and text.isprintable():
-            return text
-    return None
-
-
-def retry_after(response: httpx.Response) -> float | None:
-    """Seconds of a Retry-After header, given in seconds or as a date; None when absent or unreadable."""
-    text = response.headers.get("Retry-After", "").strip()
-    if _NUMBER.fullmatch(text):
-        return float(text)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(timezone.utc)).total_seconds())
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from vggcli.errors import CheckpointError, DownloadError
 from vggcli.weights.checkpoint.problems import truncated
 from vggcli.weights.checkpoint.source import WHAT
-from vggcli.weights.download.http import check_status, content_range, get, open_client, unsatisfied_length, validator
+from vggcli.weights.download.headers import content_range, unsatisfied_length, validator
+from vggcli.weights.download.http import Client, check_status
 from vggcli.weights.download.retry import RetryPolicy, TransferError
 from vggcli.weights.download.urls import redacted
 
@@ -49,7 +50,7 @@ class RemoteSource:
         self._pieces: OrderedDict[int, bytes] = OrderedDict()  # by offset in the file, least recently used first
         self._latest = (0, 0)  # begin and end of what was fetched last
         try:
-            self._client = open_client(self._retry_policy)
+            self._client = Client(self._retry_policy)
         except TransferError as trouble:
             raise self._error(trouble) from trouble
         try:
@@ -119,11 +120,11 @@ class RemoteSource:
         headers = {"Range": f"bytes={begin}-{stop - 1}"}
         if self._validator:
             headers["If-Range"] = self._validator
-        with get(self._client, self._address, headers) as response:
+        with self._client.get(self._address, headers) as response:
             check_status(response)
             length = self._check(response, begin, stop)
             body = bytearray()
-            for chunk in response.iter_raw():
+            for chunk in self._client.body(response):
                 body += chunk
                 if len(body) > length:
                     raise TransferError("the server sends more than it was asked for")

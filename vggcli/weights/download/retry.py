@@ -32,6 +32,7 @@ class RetryPolicy:
 
     Attributes:
         connect_s: seconds for a connection to be made.
+        headers_s: seconds for all headers of an answer to come, redirects each for itself.
         read_s: seconds without a single byte after which a connection counts as dead.
         slowest: bytes per second; an average below this over `slow_window_s` counts as dead too.
         slow_window_s: seconds over which the average is taken.
@@ -43,6 +44,7 @@ class RetryPolicy:
     """
 
     connect_s: float = 15.0
+    headers_s: float = 60.0
     read_s: float = 30.0
     slowest: float = 512.0
     slow_window_s: float = 60.0

@@ -14,16 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggcli.errors import AbsentError, DownloadError
-from vggcli.weights.download.http import (
-    check_not_html,
-    check_status,
-    content_length,
-    content_range,
-    get,
-    open_client,
-    unsatisfied_length,
-    validator,
-)
+from vggcli.weights.download.headers import content_length, content_range, unsatisfied_length, validator
+from vggcli.weights.download.http import Client, check_not_html, check_status
 from vggcli.weights.download.lock import locked
 from vggcli.weights.download.partial import PartialFile, partial_path
 from vggcli.weights.download.progress import LoggedProgress, Progress
@@ -35,6 +27,8 @@ if TYPE_CHECKING:
 
 # No weights file of the family exceeds 0.6 GB; a server that sends more than this is not sending one.
 MAX_BYTES = 2 << 30
+# A try that brings less is a vain one: at a byte a second every try brings something.
+_PROGRESS_BYTES = 4 << 10
 
 
 def download(
@@ -65,7 +59,7 @@ def download(
         with locked(target, told):
             if not _is_there(target):
                 policy = retry_policy or RetryPolicy()
-                with open_client(policy) as client, PartialFile(target) as partial:
+                with Client(policy) as client, PartialFile(target) as partial:
                     _Transfer(url, sha256_prefix, client, partial, told, policy).run()
     except TransferError as trouble:
         if _is_there(target):
@@ -107,7 +101,7 @@ class _Transfer:
         self,
         url: str,
         sha256_prefix: str,
-        client: httpx.Client,
+        client: Client,
         partial: PartialFile,
         progress: Progress,
         retry_policy: RetryPolicy,
@@ -141,7 +135,7 @@ class _Transfer:
 
     def _has_grown(self) -> bool:
         before, self.most = self.most, max(self.most, self.partial.size)
-        return self.most > before
+        return self.most - before >= _PROGRESS_BYTES
 
     def _say_retry(self, trouble: TransferError, delay_s: float) -> None:
         have = f" at {self.partial.size / 1e6:.1f} MB" if self.partial.size else ""
@@ -150,7 +144,7 @@ class _Transfer:
     def _receive(self) -> bool:
         """One request and its answer; True when the file is whole, right and in place."""
         resuming = self.partial.size > 0 and self.ranges
-        with get(self.client, self.url, self._headers() if resuming else {}) as response:
+        with self.client.get(self.url, self._headers() if resuming else {}) as response:
             check_status(response)
             status = response.status_code
             if status == HTTPStatus.OK or (resuming and self._continues(response)):
@@ -188,7 +182,7 @@ class _Transfer:
         total = content_length(response) if whole else self.partial.total
         if total is not None and total > MAX_BYTES:
             raise TransferError(f"the server announces {total / 1e9:,.1f} GB, more than any weights file has")
-        chunks = response.iter_raw()
+        chunks = self.client.body(response)
         if whole:
             # The first answer, a server without ranges, or a file that has changed. Looked at before what is here is
             # given up for it: a login page must not cost that.
@@ -202,19 +196,12 @@ class _Transfer:
 
     def _copy(self, chunks: Iterator[bytes]) -> None:
         limit = MAX_BYTES if self.partial.total is None else self.partial.total
-        since, received = self.retry_policy.clock(), 0
         for chunk in chunks:
             if self.partial.size + len(chunk) > limit:
                 self.partial.discard()
                 raise TransferError("the server sends more than the file it announced")
             self.partial.write(chunk)
             self.progress.moved(self.partial.size)
-            received += len(chunk)
-            elapsed = self.retry_policy.clock() - since
-            if elapsed >= self.retry_policy.slow_window_s:
-                if received < self.retry_policy.slowest * elapsed:
-                    raise TransferError("the server sends too slowly", passing=True)
-                since, received = self.retry_policy.clock(), 0
 
     def _verify_and_place(self) -> bool:
         """Check what was received and put it in place; False when it must be fetched anew."""
