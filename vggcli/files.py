@@ -37,17 +37,42 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             raises goes through in the same way.
     """
     mode = _mode(path)
-    descriptor, new = _create_beside(path, _NEW_MODE if mode is None else mode)
+    _put(path, write, mode, _NEW_MODE if mode is None else mode, rename_durably)
+
+
+def create_file(path: Path, write: Callable[[BinaryIO], object], mode: int = _NEW_MODE) -> None:
+    """Write a new file and give it a name that nothing has, when it is whole and on the disk.
+
+    Args:
+        path: the name; where anything has it, also a link that leads nowhere, it is left alone.
+        write: as in `replace_file`.
+        mode: permissions, which the process's umask narrows.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: no room, ...; nothing stays. What `write` raises goes through in the same way.
+    """
+    _put(path, write, None, mode, _name_unless_taken)
+
+
+def _put(
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    exact_mode: int | None,
+    mode: int,
+    name: Callable[[Path, Path], object],
+) -> None:
+    descriptor, new = _create_beside(path, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            if mode is not None:
-                new.chmod(mode)  # the umask took part of it
+            if exact_mode is not None:
+                new.chmod(exact_mode)  # the umask took part of it
             write(file)
             file.flush()
             os.fsync(file.fileno())
             if fcntl is None:
                 file.close()  # Windows renames no open file; elsewhere the lock is held until the name is right
-            rename_durably(new, path)
+            name(new, path)
     finally:
         new.unlink(missing_ok=True)
 
@@ -59,10 +84,26 @@ def rename_durably(new: Path, path: Path) -> None:
         OSError: `path` is as before.
     """
     new.replace(path)
+    _sync_folder(path.parent)
+
+
+def _name_unless_taken(new: Path, path: Path) -> None:
+    try:
+        os.link(new, path)  # unlike a renaming it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links; nobody else is expected to take the name in this instant
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        new.rename(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
     # The file has its name already: a folder that cannot be synced (Windows, some network file systems, one that may
     # not be listed) is no reason to call that a failure.
     with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
+        folder = os.open(path, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:

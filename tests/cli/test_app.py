@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,10 @@ def test_help_of_a_command_names_every_option_and_gives_an_example(command: str,
 def test_help_of_predict_lists_the_exit_codes(vgg: Vgg) -> None:
     text = " ".join(vgg("predict", "-h").out.split())
 
-    assert "Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights;" in text
+    assert (
+        "Exit codes: 0 all classified; 1 some inputs failed, or there were none; 2 wrong usage; 3 unusable weights;"
+        in text
+    )
     assert "4 stopped early; 5 unusable device or engine; 70 a bug in vgg; 130, 143 interrupted." in text
 
 
@@ -433,3 +437,25 @@ def test_the_console_script_calls_main(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     assert leaving.value.code == 0
     assert capsys.readouterr().out == f"vgg {__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["my photos", "photos/", "cat.jpg", "~/cat"])
+def test_a_path_in_the_place_of_a_command_is_pointed_to_predict(
+    name: str, tmp_path: Path, vgg: Vgg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my photos").mkdir()
+    quoted = shlex.quote(name)
+
+    output = vgg(name, "-k", "1")
+
+    assert (output.code, output.out) == (2, "")
+    words = f"vgg: no such command {quoted}: it looks like a file or folder. Try `vgg predict {quoted} -k 1`.\n"
+    assert output.err == words
+
+
+def test_a_mistyped_command_is_none(vgg: Vgg) -> None:
+    output = vgg("predictt")
+
+    assert output.code == 2
+    assert "No such command 'predictt'. Did you mean 'predict'?" in output.err

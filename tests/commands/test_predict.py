@@ -233,13 +233,38 @@ def test_what_is_passed_over_is_said(nested: Path, vgg: Vgg) -> None:
     assert notes(vgg(*DEMO, "-r", nested))[1:] == [files]
 
 
-def test_an_empty_folder_is_no_failure_but_said(tmp_path: Path, vgg: Vgg) -> None:
-    output = vgg(*DEMO, tmp_path)
+def test_nothing_to_classify_is_a_failure_unless_it_may_be(tmp_path: Path, vgg: Vgg) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list").touch()
+    (tmp_path / "deep" / "sub").mkdir(parents=True)
+    (tmp_path / "deep" / "sub" / "a.png").write_bytes(digit("one").read_bytes())
+    nothing = "vgg: there was nothing to classify; with --allow-empty that is no failure"
 
-    assert (output.code, output.out) == (0, "")
-    counts, empty = notes(output)
-    assert re.fullmatch(r"vgg: 0 ok, \d+\.\d s", counts)
-    assert empty == f"vgg: no images in {tmp_path}"
+    for inputs, words in (
+        ([tmp_path / "empty"], f"vgg: no images in {tmp_path / 'empty'}"),
+        (["--files-from", tmp_path / "list"], None),
+        ([tmp_path / "deep"], f"vgg: no images in {tmp_path / 'deep'}"),
+    ):
+        output, allowed = vgg(*DEMO, *inputs), vgg(*DEMO, "--allow-empty", *inputs)
+        assert (output.code, output.out) == (1, "")
+        assert re.fullmatch(r"vgg: 0 ok, \d+\.\d s", notes(output)[0])
+        assert notes(output)[-1] == nothing
+        assert words is None or words in notes(output)
+        assert (allowed.code, allowed.out) == (0, "")
+        assert words is None or words in notes(allowed)
+        assert nothing not in notes(allowed)
+
+
+def test_an_empty_folder_beside_others_is_only_said(tmp_path: Path, vgg: Vgg) -> None:
+    output = vgg(*DEMO, tmp_path, digit("one"))
+
+    assert output.code == 0
+    assert notes(output)[1:] == [f"vgg: no images in {tmp_path}"]
+
+
+def test_a_finished_run_that_is_gone_on_with_is_not_empty(tmp_path: Path, vgg: Vgg) -> None:
+    for _ in range(2):
+        assert vgg(*DEMO, "-o", tmp_path / "out.csv", "--resume", digit("one")).code == 0
 
 
 # What is said beside the records
@@ -309,3 +334,117 @@ def test_resume_tries_again_what_had_failed(format: str, tmp_path: Path, vgg: Vg
     assert out.read_bytes() == vgg(*DEMO, "-f", format, *inputs, digit("six")).bytes
     assert re.search(r"^vgg: 2 ok, 1 failed \(1 missing\), 2 kept from before, ", notes(resumed)[-1])
     assert all(re.fullmatch(COUNTS, line) or "never.png" in line for line in notes(resumed))
+
+
+# Filtering
+
+
+@pytest.mark.parametrize("format", ["tsv", "csv", "jsonl", "parquet"])
+def test_classes_below_a_probability_are_left_out_and_the_input_never(format: str, tmp_path: Path, vgg: Vgg) -> None:
+    if format == "parquet":
+        pytest.importorskip("pyarrow")
+    out, late = tmp_path / f"out.{format}", tmp_path / "late.png"
+    inputs = [digit("one"), tmp_path / "none.png", digit("six"), late, digit("zero")]
+    options = (*DEMO, "--min-prob", "0.999", "-k", "3", "-o")
+    assert vgg(*options, out, *inputs[:4]).code == 1
+    late.write_bytes(digit("two").read_bytes())
+
+    resumed = vgg(*options, out, "--resume", *inputs)
+    assert resumed.code == 1
+    assert vgg(*options, tmp_path / f"whole.{format}", *inputs).code == 1
+    assert out.read_bytes() == (tmp_path / f"whole.{format}").read_bytes()
+    other = vgg(*DEMO, "-k", "3", "-o", out, "--resume", *inputs)
+    assert other.code == 2
+    assert "its min_prob is 0.999, this run's is 0.0" in other.err
+    if format == "tsv":
+        rows = [line.split("\t") for line in out.read_text().splitlines()]
+        assert [row[:4] for row in rows] == [
+            [str(digit("one")), "1", "1", "one"],
+            [str(inputs[1]), "", "", ""],
+            [str(digit("six")), "", "", ""],
+            [str(late), "", "", ""],
+            [str(digit("zero")), "", "", ""],
+        ]
+        assert [row[5] for row in rows] == ["", "missing: there is no such file", "", "", ""]
+    if format == "jsonl":
+        found = [(record["status"], len(record["predictions"])) for record in objects(out.read_text())]
+        assert found == [("ok", 1), ("error", 0), ("ok", 0), ("ok", 0), ("ok", 0)]
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.1", "many"])
+def test_a_probability_lies_between_0_and_1(value: str, vgg: Vgg) -> None:
+    assert vgg(*DEMO, "--min-prob", value, digit("one")).code == 2
+
+
+# Quiet
+
+
+def test_quiet_says_nothing_but_failures(nested: Path, tmp_path: Path, vgg: Vgg) -> None:
+    output = vgg(*DEMO, "--quiet", "-f", "jsonl", nested, tmp_path / "none.png", digit("one"))
+
+    assert output.code == 1
+    assert output.err == f"vgg: cannot classify {tmp_path / 'none.png'}: there is no such file\n"
+    assert vgg(*DEMO, "-q", digit("one")).err == ""
+    assert vgg(*DEMO, "-q", "--device", "nowhere", digit("one")).err != ""
+
+
+# What a person may have meant
+
+
+def test_paths_that_no_shell_has_replaced_are_explained(tmp_path: Path, vgg: Vgg) -> None:
+    listing = tmp_path / "list"
+    listing.write_text(f"# my favourites\n# and others\n{digit('one')}\n")
+
+    output = vgg(*DEMO, "photos/*.jpg", "~/cat.jpg", "plain.jpg", "--files-from", listing)
+
+    assert output.code == 1
+    assert notes(output)[-3:] == [
+        "vgg: there is no photos/*.jpg: the shell replaces a pattern only without quotes and if it matches",
+        "vgg: there is no ~/cat.jpg: the shell takes ~ for a home only without quotes, and no list does",
+        "vgg: there is no # my favourites: every line of --files-from is a path, so leave comments out of it",
+    ]
+
+
+def test_a_name_may_begin_with_a_hash(tmp_path: Path, vgg: Vgg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "# 1.png").write_bytes(digit("one").read_bytes())
+
+    output = vgg(*DEMO, "-f", "jsonl", "--files-from", "-", input=b"# 1.png\n")
+
+    assert outcomes_of_jsonl(output.out) == [("# 1.png", "one")]
+    assert len(notes(output)) == 1
+
+
+@pytest.mark.usefixtures("no_sockets")
+def test_nothing_is_fetched_for_what_is_not_there(tmp_path: Path, vgg: Vgg) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list").write_text(f"{tmp_path / 'a.png'}\n")
+
+    for inputs, words in (
+        (
+            [tmp_path / "fotos/"],
+            f"vgg: cannot find {tmp_path / 'fotos'}: there is no such file or folder. Check the spelling.\n",
+        ),
+        (
+            ["*.jpg"],
+            "vgg: cannot find *.jpg: there is no such file or folder. The shell replaces a pattern only without",
+        ),
+        (["--files-from", tmp_path / "list"], f"vgg: cannot find {tmp_path / 'a.png'}: "),
+    ):
+        output = vgg("predict", *inputs)
+        assert (output.code, output.out) == (2, "")
+        assert output.err.startswith(words)
+    output = vgg("predict", tmp_path / "empty")
+    assert (output.code, output.out) == (1, "")
+    assert output.err.splitlines() == [
+        f"vgg: no images in {tmp_path / 'empty'}",
+        "vgg: there was nothing to classify; with --allow-empty that is no failure",
+    ]
+
+
+@pytest.mark.parametrize("inputs", [["{}"], ["none.png", "{}"], ["--allow-empty", "none.png"], ["-"]])
+def test_weights_are_looked_for_as_soon_as_one_input_may_be_there(inputs: list[str], vgg: Vgg) -> None:
+    output = vgg("predict", "--offline", *(word.format(digit("one")) for word in inputs), input=b"image")
+
+    assert output.code == 3
+    assert "--offline forbids it" in output.err

@@ -196,7 +196,7 @@ def test_a_run_that_stopped_can_be_resumed(mixed: list[Path], tmp_path: Path, vg
     resumed = vgg(*DEMO, "-o", out, "--resume", *mixed)
 
     assert stopped.code == 4
-    assert "--resume goes on from them" in notes(stopped)[-1]
+    assert "the same command with --resume goes on from them" in notes(stopped)[-1]
     assert resumed.code == 1
     assert out.read_bytes() == vgg(*DEMO, "-f", "tsv", *mixed).bytes
 

@@ -100,6 +100,24 @@ def test_an_interrupted_parquet_file_can_be_resumed_and_the_run_says_so(tmp_path
     assert out.is_file()
 
 
+@pytest.mark.parametrize(
+    ("way", "hint"),
+    [("--overwrite", "with --resume instead of --overwrite goes on"), ("--resume", "goes on")],
+)
+def test_the_hint_is_a_command_that_goes_on(way: str, hint: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.tsv"
+    out.touch()
+    code, _, lines = interrupted(signal.SIGINT, "-o", out, way)
+
+    assert code == 128 + signal.SIGINT
+    assert lines[-1] == f"vgg: interrupted: the same command {hint}"
+    resume = command("-k", "2", "-o", out, "--resume", "--files-from", "-")
+    done = subprocess.run(
+        resume, input=f"{digit('one')}\n/no/such.png\n".encode(), capture_output=True, timeout=PATIENCE, check=False
+    )
+    assert b", 1 kept from before" in done.stderr
+
+
 def interrupted(number: signal.Signals, *options: str | Path) -> tuple[int, list[bytes], list[str]]:
     """Signal a run that waits for more inputs, after its first failure is said: exit code, rows, lines of stderr."""
     process = launch("-k", "2", *options, "--files-from", "-")

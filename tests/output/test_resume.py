@@ -582,7 +582,7 @@ def test_a_line_without_an_end_is_not_read_whole(format: str, output: Path, monk
 
 def test_a_record_of_others_is_cut_in_the_message(output: Path) -> None:
     predict(PREDICTIONS, output, "jsonl")
-    output.write_text(json.dumps({"path": "p" * 1_000_000, "status": "ok"}) + "\n")
+    output.write_text(json.dumps({"path": "p" * 1_000_000, "status": "ok", "predictions": []}) + "\n")
 
     with pytest.raises(UsageError, match=r"its record 1 is of 'p+\.\.\. \(cut\), but input 1 of this run is 'a\.jpg'"):
         predict(PREDICTIONS, output, "jsonl", resume=True)
@@ -594,5 +594,7 @@ def test_a_journal_that_holds_something_else_is_no_parquet(predictions: str, out
     interrupt(PREDICTIONS, output, "parquet", 1)
     journal_path(output).write_text(f'{{"path": "a.jpg", "status": "ok", "predictions": {predictions}}}\n')
 
-    with pytest.raises(UsageError, match=r"a line of out\.journal\.jsonl is not one that this tool wrote there"):
+    with pytest.raises(
+        UsageError, match=r"(a line of out\.journal\.jsonl|line 1) is not one that this tool wrote there"
+    ):
         predict(PREDICTIONS, output, "parquet", ["a.jpg"], resume=True)

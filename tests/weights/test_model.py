@@ -243,7 +243,10 @@ def write_cut(path: Path) -> None:
 
 UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "there is no such file. Check the path."),
-    "folder": (lambda path: path.mkdir(), "it is a folder. Name the weights file inside it."),
+    "folder": (
+        lambda path: path.mkdir(),
+        "it is a folder without model.safetensors or pytorch_model.bin. Name the weights file inside it.",
+    ),
     "empty": (lambda path: path.write_bytes(b""), "the file is empty. Download or copy the file again."),
     "html": (
         write_html,

@@ -374,7 +374,7 @@ def _found(path: Path) -> Any:
 def test_a_network_for_small_images_gets_small_images(kind: type[nn.Module], engine: str, tmp_path: Path) -> None:
     network = randomised(kind(widths=NARROW, pool=1))
     with closing(open_model(save(network.state_dict(), tmp_path / "w.pth", "zip"))) as opened:
-        assert (opened.recipe.size, opened.recipe.resize_to) == (32, 37)
+        assert (opened.recipe.size, replace(opened.recipe, resize="crop").side) == (32, 37)
         assert bool(opened.reading.size.guess) == (kind is Cifar)
         assert ("its classifier takes 32x32 images, so images are resized to that" in opened.notes) == (kind is Staged)
         assert_same(logits(opened, engine, 32), networks.logits_of(network, networks.images(2, 32)), ENGINES[engine][1])

@@ -17,7 +17,7 @@ from vggcli.weights.checkpoint import Checkpoint, Tensor, foreign_names, open_ch
 from vggcli.weights.checkpoint.pickle.refusals import listed
 from vggcli.weights.comparison import Comparison, compare
 from vggcli.weights.download.urls import shown
-from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE, file_in
 from vggcli.weights.reading.problem import BrokenChainError
 from vggcli.weights.reading.reading import Reading
 
@@ -48,6 +48,7 @@ class Inspection:
         problem: why none can be read, a clause without a full stop; empty where one was.
         variant: name of the variant with these convolutions, e.g. "vgg16_bn"; None when there is none.
         labels: the class names that the file carries; None without.
+        recipe: how images are brought to the network's input, and who says so; None when it is no VGG.
         notes: what should be known, one sentence each.
         statistics: by key, where they were asked for.
     """
@@ -61,6 +62,7 @@ class Inspection:
     problem: str
     variant: str | None
     labels: tuple[str, ...] | None
+    recipe: Recipe | None
     notes: tuple[str, ...]
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
 
@@ -73,11 +75,6 @@ class Inspection:
     def classes(self) -> int | None:
         """Width of the last layer; None without one."""
         return self.reading.architecture.num_classes or None if self.reading else None
-
-    @property
-    def recipe(self) -> Recipe | None:
-        """How images are brought to the network's input; None when it is no VGG."""
-        return model.recipe_of(self.reading) if self.reading else None
 
     @property
     def chain(self) -> str | None:
@@ -103,7 +100,8 @@ def inspect(path: str | os.PathLike[str], *, stats: bool = False) -> Inspection:
     """Look into a weights file; nothing in it is run, and its numbers are read only for `stats`.
 
     Args:
-        path: a file, "demo", or an http(s) URL, of which only the parts that describe the tensors are fetched.
+        path: a file, a model folder, "demo", or an http(s) URL, of which only the parts that describe the tensors are
+            fetched.
         stats: compute the range of every tensor and count NaN and infinite values.
 
     Raises:
@@ -125,12 +123,13 @@ def inspect(path: str | os.PathLike[str], *, stats: bool = False) -> Inspection:
         from vggcli.weights.download.remote import RemoteSource
 
         with closing(RemoteSource(name)) as source:
-            return _inspection(read_checkpoint(source), stats=False)
-    with open_checkpoint(DEMO_FILE if name == zoo.DEMO else name) as checkpoint:
-        return _inspection(checkpoint, stats=stats)
+            return _inspection(read_checkpoint(source), None, stats=False)
+    file = DEMO_FILE if name == zoo.DEMO else file_in(Path(name))
+    with open_checkpoint(file) as checkpoint:
+        return _inspection(checkpoint, file, stats=stats)
 
 
-def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
+def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> Inspection:
     found = state_dict.find(checkpoint)
     if found is None:
         raise MismatchError("nothing to list in", checkpoint.path, "it holds no named tensors")
@@ -152,8 +151,12 @@ def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
         notes += (f"predict refuses it: {published.refusal}",)
     notes += done
     variant = zoo.of_architecture(reading.architecture) if reading else None
+    recipe = None
     if reading is not None:
         notes += description.notes(reading, variant.name if variant else None, found)
+        choice = model.choose_recipe(checkpoint, found, reading, path)
+        recipe = choice.recipe
+        notes += choice.notes
     return Inspection(
         path=checkpoint.path,
         format=checkpoint.format,
@@ -164,6 +167,7 @@ def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
         problem=problem,
         variant=variant.name if variant else None,
         labels=own,
+        recipe=recipe,
         notes=notes,
         statistics=_all_statistics(found.tensors) if stats else {},
     )

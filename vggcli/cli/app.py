@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -18,11 +19,15 @@ import typer.core
 from vggcli import __version__
 from vggcli.cli import completion, options
 from vggcli.cli.console import Console, note
-from vggcli.errors import StoppedError, VggError, WeightsError
+from vggcli.errors import StoppedError, UsageError, VggError, WeightsError
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 
 _NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
+
+
+def _looks_like_path(word: str) -> bool:
+    return os.path.lexists(word) or os.sep in word or os.path.splitext(word)[1] != ""
 
 
 class Commands(typer.core.TyperGroup):
@@ -31,6 +36,12 @@ class Commands(typer.core.TyperGroup):
     def _main_shell_completion(self, *arguments: Any, **options: Any) -> None:
         completion.replace_scripts()
         super()._main_shell_completion(*arguments, **options)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and _looks_like_path(args[0]):
+            where, why = shlex.quote(args[0]), "it looks like a file or folder"
+            raise UsageError("no such command", where, why, f"Try `vgg predict {shlex.join(args)}`")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -100,7 +111,15 @@ def predict(
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
     null: options.Null = False,
-    resize: options.Resize = options.ResizeName.squash,
+    allow_empty: options.AllowEmpty = False,
+    recipe: options.Recipe = None,
+    size: options.Size = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    value_range: options.ValueRange = None,
+    bgr: options.Bgr = None,
+    resize: options.Resize = None,
+    activation: options.Activation = None,
     no_exif: options.NoExif = False,
     allow_truncated: options.AllowTruncated = False,
     max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
@@ -117,13 +136,18 @@ def predict(
     threads: options.Threads = None,
     batch_size: options.BatchSize = None,
     workers: options.Workers = None,
-    top_k: options.TopK = 5,
+    top_k: options.TopK = None,
     format: options.Format = "auto",
     output: options.Output = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     fail_fast: options.FailFast = False,
     max_errors: options.MaxErrors = None,
+    min_prob: options.MinProb = None,
+    sort_into: options.SortInto = None,
+    link: options.SortLink = False,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Classify images: one record for every input, in input order.
 
@@ -132,8 +156,8 @@ def predict(
       vgg predict -k 1 -f jsonl -r photos/ > labels.jsonl
       find . -name '*.jpg' -print0 | vgg predict -0 --files-from - -o labels.csv
 
-    Exit codes: 0 all classified; 1 some inputs failed; 2 wrong usage; 3 unusable weights; 4 stopped early; 5 unusable
-    device or engine; 70 a bug in vgg; 130, 143 interrupted.
+    Exit codes: 0 all classified; 1 some inputs failed, or there were none; 2 wrong usage; 3 unusable weights; 4 stopped
+    early; 5 unusable device or engine; 70 a bug in vgg; 130, 143 interrupted.
     """
     from vggcli.commands.predict import Request
     from vggcli.commands.predict import predict as run
@@ -144,7 +168,14 @@ def predict(
         weights=weights,
         arch=arch,
         labels=labels,
-        resize=resize.value,
+        recipe=recipe,
+        size=size,
+        mean=mean,
+        std=std,
+        value_range=int(value_range) if value_range else None,
+        bgr=bgr,
+        resize=resize,
+        activation=activation,
         exif=not no_exif,
         allow_truncated=allow_truncated,
         max_pixels=max_pixels,
@@ -171,6 +202,12 @@ def predict(
         resume=resume,
         overwrite=overwrite,
         max_errors=0 if fail_fast else max_errors,
+        allow_empty=allow_empty,
+        min_prob=min_prob,
+        sort_into=sort_into,
+        link=link,
+        dry_run=dry_run,
+        quiet=quiet,
     )
     with Console() as console, own_process(max_pixels):
         code = run(request, console)

@@ -17,7 +17,7 @@ from vggcli.weights import store
 from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.comparison import Comparison
 from vggcli.weights.download.urls import shown
-from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE, file_in
 from vggcli.weights.model import describe
 
 COLUMNS = ("key", "shape", "dtype")
@@ -45,7 +45,7 @@ def inspect_file(
     """
     if is_url(name) and (verify or stats):
         raise UsageError("cannot check the weights of", shown(name), "they are not here", "Download the file first")
-    digest = _verified(DEMO_FILE if name == zoo.DEMO else Path(name), console) if verify else None
+    digest = _verified(DEMO_FILE if name == zoo.DEMO else file_in(Path(name)), console) if verify else None
     asked = zoo.variant(arch) if arch else None
     try:
         found = inspect(name, stats=stats)
@@ -108,6 +108,8 @@ def _facts(found: Inspection) -> dict[str, str]:
         facts["dialect"] = found.reading.layout.name
         facts["network"] = found.chain
         facts["classes"] = "none (no classifier)" if found.classes is None else str(found.classes)
+    if found.recipe is not None:
+        facts["recipe"] = found.recipe.for_people()
     if found.notes:
         facts["note"] = "; ".join(found.notes)
     return facts
@@ -117,7 +119,8 @@ def _variant(found: Inspection) -> str:
     if found.reading is None:
         return f"unknown ({found.problem})"
     if found.variant is None:
-        return f"none of the zoo's ({describe(found.reading.architecture)})"
+        only = ", the convolutions only" if found.reading.features_only else ""
+        return f"none of the zoo's ({describe(found.reading.architecture)}){only}"
     if found.path == str(DEMO_FILE):
         return f"{found.variant} ({zoo.DEMO_WHAT})"
     name = "the demo's network, with other weights" if found.variant == zoo.DEMO else found.variant
@@ -139,6 +142,7 @@ def _data(found: Inspection, digest: str | None) -> dict[str, object]:
         "features_only": bool(reading and reading.features_only),
         "fits": bool(reading and not reading.features_only),
         "labels": list(found.labels) if found.labels else None,
+        "recipe": found.recipe and found.recipe.to_json() | {"source": found.recipe.source},
         "notes": list(found.notes),
         "totals": {
             "tensors": len(tensors),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
@@ -13,6 +14,8 @@ from vggcli import __version__
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
+from vggcli.commands.named import must_fetch, nothing_is_there, say_skipped
+from vggcli.commands.sorting import Sorting
 from vggcli.engines import Engine, choice
 from vggcli.errors import StoppedError
 from vggcli.images import counting, discover
@@ -25,8 +28,13 @@ from vggcli.output.stream import check_file
 from vggcli.records import Provenance, Record
 from vggcli.settings import Settings
 from vggcli.weights import store
+from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.model import check_classifies
 
+_EMPTY = "there was nothing to classify; with --allow-empty that is no failure"
 _TICK_SECONDS = 0.5  # how often a waiting thread looks for interruptions
+_TOP_K = 5
+_LABEL_PROBABILITY = 0.5  # from which a label that excludes no other is one of the image's
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,10 @@ class Request:
 
     Attributes:
         settings: those of the classifier.
+        top_k: None for 5, or all labels where they do not exclude each other.
+        min_prob: None for 0, or 0.5 where they do not.
         max_errors: failed inputs after which the run stops; None for never.
+        link: make links in `sort_into` instead of copies.
     """
 
     inputs: tuple[str, ...] = ()
@@ -43,12 +54,18 @@ class Request:
     files_from: str | None = None
     null: bool = False
     settings: Settings = field(default_factory=Settings)
-    top_k: int = 5
+    top_k: int | None = None
     format: str = "auto"
     output: Path | None = None
     resume: bool = False
     overwrite: bool = False
     max_errors: int | None = None
+    allow_empty: bool = False
+    min_prob: float | None = None
+    sort_into: Path | None = None
+    link: bool = False
+    dry_run: bool = False
+    quiet: bool = False
 
 
 class _InterruptedError(Exception):
@@ -70,18 +87,51 @@ def predict(request: Request, console: Console) -> int:
     if request.output is not None:
         check_file(request.output, replace=request.resume or request.overwrite)
         _check_sources(request, request.output, request.settings.weights)
+    say = _nothing if request.quiet else console.note
+    sorting = Sorting(
+        request.sort_into,
+        request.inputs,
+        request.recursive,
+        link=request.link,
+        dry_run=request.dry_run,
+        note=console.note,
+        say=say,
+    )
     skipped = discover.Skipped()
     found = discover.discover(
         request.inputs, skipped, recursive=request.recursive, files_from=request.files_from, null=request.null
     )
-    classifier = Classifier(request.settings, progress=console.transfer)
+    if must_fetch(request.settings) and not request.allow_empty and _nothing_is_there(request):
+        deque(found, maxlen=0)  # to its end, which is near, and then it is known what to say
+        say_skipped(skipped, console.note, say)
+        console.note(_EMPTY)
+        return 1
+    if request.quiet:
+        logging.getLogger("vggcli").setLevel(logging.WARNING)
+    classifier = Classifier(request.settings, progress=None if request.quiet else console.transfer)
+    check_classifies(classifier.model.reading, classifier.model.path)
     if request.output is not None:
         _check_sources(request, request.output, classifier.model.path)
     for text in classifier.notes:
-        console.note(text)
-    code = _Prediction(request, classifier, format, found, console).run()
-    _say_skipped(skipped, console)
+        # What is known of these weights is said in any case, but not what every run with the demo begins with.
+        if not (request.quiet and classifier.model.path == DEMO_FILE):
+            console.note(text)
+    run = _Prediction(request, classifier, format, found, sorting, console)
+    code = run.run()
+    say_skipped(skipped, console.note, say)
+    run.say_hints()
+    if run.is_empty and not request.allow_empty and code == 0:
+        console.note(_EMPTY)
+        return 1
     return code
+
+
+def _nothing_is_there(request: Request) -> bool:
+    return nothing_is_there(request.inputs, request.recursive, request.files_from, request.null)
+
+
+def _nothing(text: str) -> None:
+    """Say it to nobody."""
 
 
 def _check_sources(request: Request, output: Path, weights: str | Path | None) -> None:
@@ -92,9 +142,17 @@ class _Prediction:
     """One run: the pipeline's results to the output, and the counts."""
 
     def __init__(
-        self, request: Request, classifier: Classifier, format: str, found: Iterator[discover.Input], console: Console
+        self,
+        request: Request,
+        classifier: Classifier,
+        format: str,
+        found: Iterator[discover.Input],
+        sorting: Sorting,
+        console: Console,
     ) -> None:
         self._request, self._classifier, self._format, self._console = request, classifier, format, console
+        self._sorting, self._say = sorting, _nothing if request.quiet else console.note
+        self._hints: dict[str, str] = {}  # by what may have been meant, the first path that it was said of
         self._began = monotonic()
         self._output: ResumableOutput[Record] | None = None
         self._output_is_open = threading.Event()
@@ -119,7 +177,17 @@ class _Prediction:
         finally:
             self._is_over = True
         self._classifier.close()
-        return 1 if self._failures else 0
+        return 1 if self._failures or self._sorting.failed else 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was no input at all."""
+        return not (self._classified or self._failures or (self._output is not None and self._output.kept))
+
+    def say_hints(self) -> None:
+        """What may have been meant by paths under which there is nothing."""
+        for hint, path in self._hints.items():
+            self._console.note(f"there is no {path}: {hint}")
 
     def _run(self) -> None:
         request = self._request
@@ -130,14 +198,14 @@ class _Prediction:
         self._output = open_output(
             self._format,
             request.output,
-            PredictionCodec(provenance.top_k),
+            PredictionCodec(provenance.top_k, provenance.min_prob),
             provenance,
             resume=request.resume,
             overwrite=request.overwrite,
         )
         self._output_is_open.set()
         try:
-            leaves_room = request.output is not None or not self._console.shares_terminal
+            leaves_room = not request.quiet and (request.output is not None or not self._console.shares_terminal)
             counts = counting.count(request.inputs, request.files_from, recursive=request.recursive, null=request.null)
             with self._console.progress(leaves_room, counts) as progress, self._output as output:
                 self._write(output, progress)
@@ -148,7 +216,11 @@ class _Prediction:
 
     def _write(self, output: ResumableOutput[Record], progress: Progress) -> None:
         for result in self._pipeline.results():
-            record = self._classifier.record(result, self._request.top_k)
+            record = self._classifier.record(result, self._top_k)
+            if self._min_prob > 0:
+                kept = tuple(p for p in record.predictions if p.probability >= self._min_prob)
+                record = replace(record, predictions=kept)
+            self._sorting.take(record)  # before its row is written: a row says that all is done for its input
             output.write(record)
             if record.failure is None:
                 self._classified += 1
@@ -162,6 +234,10 @@ class _Prediction:
         console = self._console
         # On one terminal the table's row has said it already.
         is_shown = self._format == "table" and self._request.output is None and console.shows_results
+        if record.failure is not None and record.failure.kind == "missing" and record.path:
+            hint = discover.hint(record.path)
+            if hint:
+                self._hints.setdefault(hint, record.path)
         if record.failure is not None and not (is_shown and console.is_terminal):
             shown = record.path or "''"
             console.note(f"cannot classify {shown}: {record.failure.message}")
@@ -175,7 +251,8 @@ class _Prediction:
             "stopped at",
             record.path or "",
             f"{failed} input{'s' * (failed > 1)} failed and {limit} may",
-            "The rows so far are written" + (", and --resume goes on from them" if self._is_resumable() else ""),
+            "The rows so far are written"
+            + (f", and the same command {self._how_to_resume()} from them" if self._is_resumable() else ""),
         )
 
     def _todo(self, found: Iterator[discover.Input]) -> Iterator[discover.Input]:
@@ -188,7 +265,11 @@ class _Prediction:
             if self._is_over or self._interruption.signal is not None:
                 return
         if self._output is not None:
-            yield from self._output.inputs(found)
+            yield from self._output.inputs(found, self._see_kept)
+
+    def _see_kept(self, item: discover.Input, label: str) -> None:
+        if label:
+            self._sorting.take_image(item.path, label)
 
     def _provenance(self, engine: Engine) -> Provenance:
         classifier, model = self._classifier, self._classifier.model
@@ -205,12 +286,32 @@ class _Prediction:
             engine=engine.name,
             device=engine.device,
             precision=engine.precision,
-            top_k=min(self._request.top_k, model.architecture.num_classes),
+            top_k=self._top_k,
+            min_prob=self._min_prob,
+            recipe_source=model.recipe.source,
         )
 
+    @property
+    def _top_k(self) -> int:
+        """Predictions in a record at most: of labels that do not exclude each other all that are probable enough."""
+        model, asked = self._classifier.model, self._request.top_k
+        usual = len(model.labels) if model.has_independent_labels else _TOP_K
+        return min(usual if asked is None else asked, len(model.labels))
+
+    @property
+    def _min_prob(self) -> float:
+        """Probability below which a class is left out."""
+        usual = _LABEL_PROBABILITY if self._classifier.model.has_independent_labels else 0.0
+        return usual if self._request.min_prob is None else self._request.min_prob
+
     def _say_interrupted(self) -> None:
-        how = "the same command with --resume goes on" if self._is_resumable() else "the rows so far are written"
+        how = f"the same command {self._how_to_resume()}" if self._is_resumable() else "the rows so far are written"
         self._console.note(f"interrupted: {how}")
+
+    def _how_to_resume(self) -> str:
+        if self._request.resume:
+            return "goes on"
+        return "with --resume instead of --overwrite goes on" if self._request.overwrite else "with --resume goes on"
 
     def _is_resumable(self) -> bool:
         return self._request.resume if self._output is None else self._output.is_resumable
@@ -222,18 +323,4 @@ class _Prediction:
         kept = f", {self._output.kept} kept from before" if self._output is not None and self._output.kept else ""
         failures = f", {failed} failed ({kinds})" if failed else ""
         rate = f", {total / seconds:.1f} images/s" if total else ""
-        self._console.note(f"{self._classified} ok{failures}{kept}, {seconds:.1f} s{rate}")
-
-
-def _say_skipped(skipped: discover.Skipped, console: Console) -> None:
-    files, folders = skipped.files, skipped.folders
-    if files.count:
-        count = f"{files.count} file{'s' * (files.count > 1)}"
-        console.note(
-            f"passed over {count} not named as images and without an image's first bytes, e.g. {files.example}"
-        )
-    if folders.count:
-        count = f"{folders.count} folder{'s' * (folders.count > 1)}"
-        console.note(f"passed over {count} inside those named, e.g. {folders.example}; --recursive descends into them")
-    for folder in skipped.empty_folders:
-        console.note(f"no images in {folder}")
+        self._say(f"{self._classified} ok{failures}{kept}{self._sorting.counts()}, {seconds:.1f} s{rate}")

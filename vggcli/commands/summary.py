@@ -10,7 +10,7 @@ from vggcli.errors import UsageError
 from vggcli.images.recipe import IMAGENET
 from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
-from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE, file_in, is_model_folder
 from vggcli.weights.model import open_model
 
 COLUMNS = ("layer", "type", "output shape", "kernel", "parameters", "multiply-adds")
@@ -65,12 +65,13 @@ def summarise(name: str, num_classes: int | None = None, input_size: int | None 
 def _find(name: str) -> tuple[Architecture, str, dict[str, str], int | None]:
     path = DEMO_FILE if name == zoo.DEMO else Path(name)
     # A folder may well be called vgg16; what has a folder or an ending in its name is no variant.
-    if name != zoo.DEMO and not path.is_file() and path.name == name and not path.suffix:
+    is_file = path.is_file() or is_model_folder(path)
+    if name != zoo.DEMO and not is_file and path.name == name and not path.suffix:
         row = zoo.variant(name)
         return row.architecture, row.name, {}, None
-    model = open_model(path, what="cannot summarise", needs_classifier=False)
+    model = open_model(file_in(path), what="cannot summarise", needs_classifier=False)
     try:
-        facts = {"weights": model.name, "dialect": model.reading.layout.name}
+        facts = {"weights": model.name, "dialect": model.reading.layout.name, "recipe": model.recipe.for_people()}
         return model.architecture, model.variant, facts, model.recipe.size
     finally:
         model.close()

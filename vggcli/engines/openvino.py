@@ -143,15 +143,15 @@ def _config(precision: str, threads: int) -> dict[str, Any]:
 
 
 def _graph(model: Model, outputs: tuple[str, ...]) -> tuple[Any, dict[str, int]]:
-    """From images (N, size, size, 3) uint8, any N, to the outputs, float32; and the place of each among the results."""
+    """From images (N, size, size, channels) uint8, any N, to the outputs, float32; and the place of each of those."""
     import numpy as np
     from openvino import Model as Graph
     from openvino import opset13 as op
 
     recipe = model.recipe
-    images = op.parameter([-1, recipe.size, recipe.size, 3], np.uint8, name="images")
-    # (x / 255 - mean) / std, as one multiplication and one addition.
-    scale = (1 / (255 * np.array(recipe.std))).astype(np.float32)
+    images = op.parameter([-1, recipe.size, recipe.size, recipe.channels], np.uint8, name="images")
+    # (x / 255 - mean) / std, as one multiplication and one addition; without the 255 where values go that far.
+    scale = (1 / (255 // recipe.value_range * np.array(recipe.std))).astype(np.float32)
     shift = (-np.array(recipe.mean) / np.array(recipe.std)).astype(np.float32)
     node = op.add(op.multiply(op.convert(images, "f32"), op.constant(scale)), op.constant(shift))
     node = op.transpose(node, op.constant(np.array([0, 3, 1, 2])))

@@ -32,8 +32,9 @@ class Replica:
 
         self.device = device
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        self._mean = torch.tensor(model.recipe.mean, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(model.recipe.std, device=device).view(1, 3, 1, 1)
+        self._white = 255 // model.recipe.value_range  # what a byte is divided by
+        self._mean = torch.tensor(model.recipe.mean, device=device).view(1, -1, 1, 1)
+        self._std = torch.tensor(model.recipe.std, device=device).view(1, -1, 1, 1)
         self._outputs = outputs
         self._rules = full_single_precision if precision == "fp32" else nullcontext
         self._conv2d = conv2d_without_tf32 if (device.type, precision) == ("cuda", "fp32") else _conv2d
@@ -85,9 +86,9 @@ class Replica:
         return {name: outputs[name].numpy() for name in self._outputs}
 
     def _forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(N, size, size, 3) uint8 to the outputs, float32, in the host's memory (on CUDA once the stream is there)."""
+        """(N, size, size, channels) uint8 to the outputs, float32, on the host (on CUDA once the stream is there)."""
         # A view: the bytes are in channels-last order already.
-        x = images.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std).to(self._dtype)
+        x = images.permute(0, 3, 1, 2).float().div_(self._white).sub_(self._mean).div_(self._std).to(self._dtype)
         outputs: dict[str, torch.Tensor] = {}
         with self._rules():
             for operation, names in self._steps:

@@ -184,6 +184,17 @@ def read_list(stream: BinaryIO, null: bool) -> Iterator[str]:
         yield os.fsdecode(rest)
 
 
+def hint(path: str) -> str:
+    """What a person may have meant by a path under which there is nothing, a clause; empty when nothing is known."""
+    if path.startswith("#"):
+        return "every line of --files-from is a path, so leave comments out of it"
+    if path.startswith("~"):
+        return "the shell takes ~ for a home only without quotes, and no list does"
+    if any(character in path for character in "*?["):
+        return "the shell replaces a pattern only without quotes and if it matches"
+    return ""
+
+
 def expand_path(path: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
     """A path as it is, or the images in the folder that it names."""
     if "\0" in path or not os.path.isdir(path):

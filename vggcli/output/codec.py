@@ -38,14 +38,16 @@ class RowPlace:
     Attributes:
         path: the input that its record is of.
         number: 1 for the first row of the record.
-        is_last: whether the record ends with it.
+        is_last: whether the record ends with it; None when only the row behind it tells.
         failed: whether the record is a failure, to be retried by a resumed run.
+        label: the best class, in the first row of a record that has one.
     """
 
     path: str
     number: int
-    is_last: bool
+    is_last: bool | None
     failed: bool
+    label: str = ""
 
 
 class RowCodec(ABC, Generic[R]):
@@ -92,6 +94,14 @@ class RowCodec(ABC, Generic[R]):
         Raises:
             ValueError: it is no whole record; see also `path_of`.
         """
+
+    def label_of(self, fields: dict[str, Any]) -> str:
+        """The best class in an object that `to_json` gave; empty where these records have none.
+
+        Raises:
+            ValueError, KeyError, TypeError: `to_json` gives no such object.
+        """
+        return ""
 
     @abstractmethod
     def schema(self) -> pa.Schema:

@@ -29,6 +29,7 @@ class PredictionCodec(RowCodec[Record]):
 
     Args:
         top_k: predictions that every classified input has, so that the end of its rows can be told.
+        min_prob: above 0, those below it were left out, and an input that has none left is one row without rank.
     """
 
     kind = "predictions"
@@ -36,8 +37,8 @@ class PredictionCodec(RowCodec[Record]):
     text_columns = frozenset({"path", "label", "error"})
     formats = FORMATS
 
-    def __init__(self, top_k: int) -> None:
-        self._top_k = top_k
+    def __init__(self, top_k: int, min_prob: float = 0.0) -> None:
+        self._top_k, self._min_prob = top_k, min_prob
 
     def rows(self, record: Record) -> list[tuple[str, ...]]:
         path = path_of(record)
@@ -45,16 +46,26 @@ class PredictionCodec(RowCodec[Record]):
             return [(path, "", "", "", "", str(record.failure))]
         self._check(record)
         error = TRUNCATED if record.truncated else ""
+        if not record.predictions:
+            return [(path, "", "", "", "", error)]
         return [
             (path, str(p.rank), str(p.index), p.label, f"{p.probability:.{DECIMALS}f}", error)
             for p in record.predictions
         ]
 
     def place(self, row: Sequence[str]) -> RowPlace:
-        path, rank = row[:2]
+        path, rank, _, label, _, error = row
         if rank == "":
-            return RowPlace(path, 1, is_last=True, failed=True)
-        return RowPlace(path, int(rank), is_last=int(rank) == self._top_k, failed=False)
+            return RowPlace(path, 1, is_last=True, failed=error not in ("", TRUNCATED))
+        is_last = True if int(rank) == self._top_k else None if self._min_prob > 0 else False
+        return RowPlace(path, int(rank), is_last, failed=False, label=label if int(rank) == 1 else "")
+
+    def label_of(self, fields: dict[str, Any]) -> str:
+        predictions = fields["predictions"]
+        label = predictions[0]["label"] if predictions else ""
+        if not isinstance(label, str):
+            raise TypeError("a label is text")
+        return label
 
     def to_json(self, record: Record) -> dict[str, Any]:
         fields: dict[str, Any] = {"path": path_of(record), "status": "ok" if record.ok else "error"}
@@ -111,5 +122,5 @@ class PredictionCodec(RowCodec[Record]):
 
     def _check(self, record: Record) -> None:
         found = len(record.predictions)
-        if found != self._top_k:
+        if not (found == self._top_k or (self._min_prob > 0 and found < self._top_k)):
             raise ValueError(f"record of {record.path!r} has {found} predictions, not {self._top_k}, and no failure")

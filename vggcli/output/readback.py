@@ -24,12 +24,14 @@ class Written:
     Attributes:
         path: the input, as it was before escaping.
         failed: whether it is a failure.
+        label: the best class; empty where there is none.
         start: offset of its first byte in the file.
         end: offset behind its last byte.
     """
 
     path: str
     failed: bool
+    label: str
     start: int
     end: int
 
@@ -53,7 +55,7 @@ def read_back(file: BinaryIO, format: str, codec: RowCodec[Any], where: str) -> 
     """The whole records of a file from its current position (see `header_end`) on, one at a time.
 
     What a kill can leave at the end, a line without its newline or a record without its last row, is passed over; the
-    caller cuts it off behind the last record given.
+    caller cuts it off behind the last record given.  A last record whose end no row behind it tells is one of these.
 
     Args:
         file: the output of an earlier run.
@@ -65,6 +67,7 @@ def read_back(file: BinaryIO, format: str, codec: RowCodec[Any], where: str) -> 
         UsageError: a line that this tool does not write.
     """
     start = end = file.tell()
+    label = ""
     before: RowPlace | None = None  # the last row of the record that is not complete yet
     lines = iter(lambda: file.readline(LONGEST_LINE), b"")
     for number, line in enumerate(lines, start=2 if header(format, codec) else 1):
@@ -72,16 +75,19 @@ def read_back(file: BinaryIO, format: str, codec: RowCodec[Any], where: str) -> 
             if len(line) == LONGEST_LINE:
                 raise _foreign(where, number)
             return
-        end += len(line)
         try:
             row = _PARSERS[format](codec, line.decode())
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise _foreign(where, number) from error
+        if before is not None and before.is_last is None and row.number == 1:
+            yield Written(before.path, before.failed, label, start, end)
+            start, before = end, None
         if (row.number, row.path) != ((before.number + 1, before.path) if before else (1, row.path)):
             raise _foreign(where, number)
-        before = row
+        end += len(line)
+        before, label = row, row.label if row.number == 1 else label
         if row.is_last:
-            yield Written(row.path, row.failed, start, end)
+            yield Written(row.path, row.failed, label, start, end)
             start, before = end, None
 
 
@@ -115,7 +121,7 @@ def _parse_jsonl(codec: RowCodec[Any], line: str) -> RowPlace:
     path, failed = fields["path"], {"ok": False, "error": True}[fields["status"]]
     if not isinstance(path, str):
         raise TypeError("a path is text")
-    return RowPlace(path, 1, is_last=True, failed=failed)
+    return RowPlace(path, 1, is_last=True, failed=failed, label="" if failed else codec.label_of(fields))
 
 
 _PARSERS: dict[str, Callable[[RowCodec[Any], str], RowPlace]] = {

@@ -12,7 +12,7 @@ A Parquet file cannot be appended to: the run, and its resumption, happen in the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -90,18 +90,19 @@ class ResumableOutput(Generic[R]):
         else:
             self.suspend()
 
-    def inputs(self, found: Iterable[Input]) -> Iterator[Input]:
+    def inputs(self, found: Iterable[Input], see_kept: Callable[[Input, str], None] | None = None) -> Iterator[Input]:
         """The inputs to classify, lazily: those without a record, then those that failed in an earlier run.
 
         Args:
             found: every input of the run, in order.
+            see_kept: called with each input whose record stays as it is, and its best class ("" for none).
 
         Raises:
             UsageError: the records of the file are not those of the first inputs.
         """
         rest = iter(found)
         if self._old is not None:
-            self._skip_done(rest, self._old)
+            self._skip_done(rest, self._old, see_kept)
         appended = 0
         for item in rest:
             appended += 1
@@ -144,7 +145,7 @@ class ResumableOutput(Generic[R]):
         self._splice()
         self._sink.suspend()
 
-    def _skip_done(self, inputs: Iterator[Input], old: _Old[R]) -> None:
+    def _skip_done(self, inputs: Iterator[Input], old: _Old[R], see_kept: Callable[[Input, str], None] | None) -> None:
         with old.lines.open("rb") as file:
             end = header_end(file, old.format, old.codec, old.where)
             for number, written in enumerate(read_back(file, old.format, old.codec, old.where), start=1):
@@ -155,6 +156,8 @@ class ResumableOutput(Generic[R]):
                     self._failed.append(_Failed(item, written.start, written.end))
                 else:
                     self.kept += 1
+                    if see_kept is not None:
+                        see_kept(item, written.label)
                 end = written.end
         old.sink.stream.cut(end)
         self._is_placed = True

@@ -50,6 +50,9 @@ def write_sidecar(output: Path, format: str, kind: str, settings: RunSettings) -
     entries = _entries(format, kind, settings)
     if kind == _FIRST_KIND:
         del entries["records"]
+    for name, default in _defaults(settings).items():  # what earlier versions wrote stays as it is
+        if entries[name] == default:
+            del entries[name]
     data = (json.dumps(entries, indent=2) + "\n").encode()
     path = sidecar_path(output)
     with in_plain_words(path):
@@ -72,8 +75,7 @@ def compare_sidecar(output: Path, format: str, kind: str, settings: RunSettings)
         if isinstance(error, ValueError):
             why += f": {error}"
         raise UsageError("cannot resume", str(output), why, "Start anew with --overwrite") from error
-    defaults = {field.name: field.default for field in fields(settings) if field.default is not MISSING}
-    old = {"records": _FIRST_KIND, **defaults, **old}
+    old = {"records": _FIRST_KIND, **_defaults(settings), **old}
     new = json.loads(json.dumps(_entries(format, kind, settings)))
     information = {field.name for field in fields(settings) if field.metadata.get("information")}
     differences = {
@@ -89,6 +91,10 @@ def compare_sidecar(output: Path, format: str, kind: str, settings: RunSettings)
         raise UsageError("cannot resume", str(output), "; ".join(numbers), step)
     if differences:
         _log.info("%s goes on, although %s", output, "; ".join(differences.values()))
+
+
+def _defaults(settings: RunSettings) -> dict[str, Any]:
+    return {field.name: field.default for field in fields(settings) if field.default is not MISSING}
 
 
 def _entries(format: str, kind: str, settings: RunSettings) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggcli.errors import MismatchError
-from vggcli.images.recipe import IMAGENET, Recipe
+from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.architecture import Architecture
 from vggcli.network.layers import Shape
-from vggcli.weights import class_names, parametrized, state_dict
+from vggcli.weights import class_names, neighbours, parametrized, recipes, state_dict
 from vggcli.weights.checkpoint import Checkpoint, open_checkpoint
 from vggcli.weights.description import first_few, notes
 from vggcli.weights.locate import DEMO_FILE
@@ -20,6 +20,7 @@ from vggcli.weights.parametrized import AnyTensor
 from vggcli.weights.reading import reading as reader
 from vggcli.weights.reading.problem import BrokenChainError
 from vggcli.weights.reading.reading import Reading
+from vggcli.weights.statements import WeightsFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +39,9 @@ class Model:
         variant: zoo name, or what the network has where the zoo has none such, e.g. "VGG of 17+1 layers".
         path: the weights file.
         reading: layout, architecture, where each tensor is, and the size of its images.
-        labels: class names in index order.
-        recipe: from an RGB image to the input.
+        labels: class names in index order; two where a single logit decides between them.
+        recipe: from an image to the input, and from logits to probabilities.
+        warning: what had to be assumed of the recipe, one sentence that must be said; empty when nothing had.
         notes: what the user should know about the file, one sentence each.
     """
 
@@ -48,6 +50,7 @@ class Model:
     reading: Reading
     labels: tuple[str, ...]
     recipe: Recipe
+    warning: str
     notes: tuple[str, ...]
     _tensors: Mapping[str, AnyTensor] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
@@ -60,6 +63,11 @@ class Model:
     def name(self) -> str:
         """The weights as shown to people: the file's name, or "demo"."""
         return zoo.DEMO if self.path == DEMO_FILE else self.path.name
+
+    @property
+    def has_independent_labels(self) -> bool:
+        """Whether several classes, or none, may be those of an image: a sigmoid each, but not one for two classes."""
+        return self.recipe.activation == "sigmoid" and len(self.labels) == self.architecture.num_classes
 
     def array(self, key: str) -> NDArray[np.float32]:
         """The tensor of a canonical key, float32 in the network's shape; a view of the mapped file where it can be.
@@ -127,6 +135,7 @@ def open_model(
     path: Path,
     arch: str | None = None,
     labels_path: str | None = None,
+    recipe: recipes.RecipeOptions | None = None,
     *,
     what: str = "cannot classify with",
     needs_classifier: bool = True,
@@ -143,7 +152,7 @@ def open_model(
     Raises:
         CheckpointError: the file cannot be read.
         MismatchError: it is no VGG, or another one than `arch`.
-        UsageError: `arch` is unknown, or the labels do not fit.
+        UsageError: `arch` is unknown, or the labels or the recipe do not fit.
     """
     asked = zoo.variant(arch) if arch else None
     file = zoo.published(path.name)
@@ -175,6 +184,7 @@ def open_model(
         except labels.UnusableError as error:
             why = f"its class names cannot be used: {error}"
             raise MismatchError(what, str(path), why, "Give the names with --labels FILE, one a line") from error
+        choice = choose_recipe(checkpoint, weights, found, path, recipe)
     except BaseException:
         checkpoint.close()
         raise
@@ -184,8 +194,9 @@ def open_model(
         path,
         found,
         named.names,
-        recipe_of(found),
-        (*notes(found, row.name if row else None, weights), *done, *named.notes),
+        choice.recipe,
+        choice.warning,
+        (*notes(found, row.name if row else None, weights), *done, *named.notes, *choice.notes),
         tensors,
         checkpoint,
     )
@@ -208,12 +219,39 @@ def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, 
 
 def describe(architecture: Architecture) -> str:
     """A network that the zoo has no name for, in words."""
-    return f"VGG of {len(architecture.convolutions)}+{len(architecture.linears)} layers"
+    linears = f"+{len(architecture.linears)} layers" if architecture.linears else " convolutions"
+    return f"VGG of {len(architecture.convolutions)}{linears}"
 
 
-def recipe_of(found: Reading) -> Recipe:
-    """How images are brought to the network's input."""
-    return IMAGENET if found.size.pixels == IMAGENET.size else IMAGENET.with_size(found.size.pixels)
+def choose_recipe(
+    checkpoint: Checkpoint,
+    weights: state_dict.StateDict,
+    found: Reading,
+    path: Path | None,
+    options: recipes.RecipeOptions | None = None,
+) -> recipes.Choice:
+    """How images are brought to the network's input.
+
+    Args:
+        path: of the file; None when it is not on this machine, and so has no neighbours.
+
+    Raises:
+        UsageError: an option cannot be, or does not fit the network.
+    """
+    architecture = found.architecture
+    network = recipes.NetworkInput(
+        size=found.size.pixels,
+        channels=architecture.in_channels,
+        takes_any=architecture.adaptive,
+        smallest=architecture.smallest_size,
+        classes=architecture.num_classes,
+        guess=found.size.guess,
+    )
+    beside = neighbours.Neighbours()
+    if path is not None and path != DEMO_FILE:
+        beside = neighbours.find(path, architecture.num_classes or None, architecture)
+    file = WeightsFile(path, checkpoint.root, checkpoint.metadata, weights.tensors, beside)
+    return recipes.choose(file, network, options)
 
 
 def check_classifies(found: Reading, path: Path, what: str = "cannot classify with") -> None:

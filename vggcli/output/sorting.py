@@ -1,0 +1,217 @@
+"""Classified images sorted into one folder per label, as copies or links, without ever touching what is there.
+
+A copy gets its name when it is whole.  Where the name is taken by another file it is `name~2.ending`, `name~3.ending`
+and so on; where the very image lies there already, from an interrupted run or an earlier one, nothing is done.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from vggcli import files
+from vggcli.errors import InputError, OutputError, UsageError
+from vggcli.images.discover import STDIN
+from vggcli.text import escape
+
+_BLOCK_BYTES = 1 << 20
+_LONGEST_FOLDER = 200  # bytes; file systems allow 255
+_LONGEST_NAME = 255  # bytes
+
+
+def folder_of(label: str) -> str:
+    r"""A label as the name of a folder: one level, no control characters, not hidden, never "." or "..".
+
+    Escaped as in tsv, a slash is `\x2f`, a dot at the beginning `\x2e`, and an empty label `\empty`; a long one is cut
+    and ends with `~` and the beginning of its hash.
+    """
+    name = escape(label).replace("/", "\\x2f") or "\\empty"
+    if name.startswith("."):
+        name = "\\x2e" + name[1:]
+    if len(os.fsencode(name)) > _LONGEST_FOLDER:
+        name = _cut(name, _LONGEST_FOLDER - 9) + "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    return name
+
+
+class Sorter:
+    """Puts images into folders by label.
+
+    Args:
+        folder: where the folders of the labels are, or will be; made when it is first needed.
+        link: make symbolic links to the images instead of copies.
+        dry_run: touch nothing.
+
+    Attributes:
+        placed: images put into their folders, or in a dry run those that would be.
+    """
+
+    def __init__(self, folder: Path, *, link: bool = False, dry_run: bool = False) -> None:
+        self._folder, self._link, self._dry_run = folder, link, dry_run
+        self._real_folder = Path(os.path.realpath(folder))
+        self._ready: set[str] = set()  # folders of labels that are there, and clean
+        # What is taken by an image of this run: device and inode in one number, in a dry run the path that it would be.
+        self._taken: set[int | str] = set()
+        self._first_open: dict[str, int] = {}  # by a name that came twice: the first number that is not taken
+        self.placed = 0
+
+    def check(self, inputs: Sequence[str], recursive: bool) -> None:
+        """Refuse what cannot go well, before anything is done.
+
+        Raises:
+            UsageError: standard input is an input; images would be sorted into the folder that they are found in; the
+                folder is a file or cannot be made.
+        """
+        for path in inputs:
+            if path == STDIN:
+                raise UsageError("cannot sort", "standard input", "it has no name", "Name files or folders")
+            real = Path(os.path.realpath(path)) if "\0" not in path else Path(path)
+            holds = recursive and real in self._real_folder.parents
+            if holds or self._real_folder in (real, *real.parents):
+                why = f"the sorted images would be among the inputs in {path}"
+                raise UsageError("cannot sort into", str(self._folder), why, "Name a folder beside them")
+        there = next(path for path in (self._real_folder, *self._real_folder.parents) if os.path.lexists(path))
+        number = errno.ENOTDIR if not there.is_dir() else 0 if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
+        if number:
+            raise UsageError("cannot sort into", str(self._folder), os.strerror(number).lower(), "Name another folder")
+
+    def place(self, path: str, label: str) -> str | None:
+        """Put an image into the folder of its label.
+
+        Returns:
+            Its new path; None where it is there already.
+
+        Raises:
+            InputError: the image cannot be read any more.
+            OutputError: no room, an input/output error; no unfinished file stays.
+        """
+        if self._real_folder in Path(os.path.realpath(path)).parents:
+            raise InputError("unreadable", path, f"it lies in {self._folder}, where the sorted images are")
+        folder = self._folder / folder_of(label)
+        with _image(path) as source:
+            target = self._put(source, path, folder)
+        self.placed += target is not None
+        return target
+
+    def _put(self, source: BinaryIO, path: str, folder: Path) -> str | None:
+        self._make_ready(folder)
+        first = str(folder / os.path.basename(path))
+        number = first_open = self._first_open.get(first, 1)
+        while True:
+            target = _numbered(first, number)
+            there = _identity(target)
+            is_free = there is None and target not in self._taken
+            if is_free and self._make(source, path, target):
+                break
+            if there in self._taken or target in self._taken:
+                first_open += number == first_open
+            elif not is_free and self._is_there(source, path, target):
+                break
+            number += 1
+        self._taken.add(_identity(target) or target)
+        if number > 1:
+            self._first_open[first] = first_open + (number == first_open)
+        return target if is_free else None
+
+    def _make(self, source: BinaryIO, path: str, target: str) -> bool:
+        """Make the copy or link; False where somebody has taken its name in this very moment."""
+        status = os.fstat(source.fileno())
+
+        def write(file: BinaryIO) -> None:
+            for block in _blocks(source, path):
+                file.write(block)
+            file.flush()
+            os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+        with _in_plain_words(target):
+            try:
+                if self._link and not self._dry_run:
+                    os.symlink(os.path.abspath(path), target)
+                elif not self._dry_run:
+                    files.create_file(Path(target), write, stat.S_IMODE(status.st_mode))
+            except FileExistsError:
+                return False
+        return True
+
+    def _is_there(self, source: BinaryIO, path: str, target: str) -> bool:
+        """Whether the target is what this image was made into before; whatever the times say, the bytes decide."""
+        status = os.lstat(target)
+        if self._link:
+            return stat.S_ISLNK(status.st_mode) and os.readlink(target) == os.path.abspath(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != os.fstat(source.fileno()).st_size:
+            return False
+        with _in_plain_words(target), open(target, "rb") as other:
+            return all(block == other.read(len(block)) for block in _blocks(source, path))
+
+    def _make_ready(self, folder: Path) -> None:
+        if self._dry_run or folder.name in self._ready:
+            return
+        with _in_plain_words(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        files.remove_stale(folder)
+        self._ready.add(folder.name)
+
+
+@contextmanager
+def _in_plain_words(target: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        step = "Make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise OutputError("cannot sort into", str(target), (error.strerror or str(error)).lower(), step) from error
+
+
+def _identity(path: str) -> int | None:
+    """Device and inode of what has this name, in one number, since there is one of them per image."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev << 64 | status.st_ino
+
+
+def _image(path: str) -> BinaryIO:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        file = os.fdopen(descriptor, "rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise InputError("not-a-file", path, "it is no file any more")
+    return file
+
+
+def _blocks(source: BinaryIO, path: str) -> Iterator[bytes]:
+    try:
+        source.seek(0)
+        while block := source.read(_BLOCK_BYTES):
+            yield block
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> InputError:
+    return InputError("unreadable", path, (error.strerror or str(error)).lower())
+
+
+def _numbered(path: str, number: int) -> str:
+    if number == 1:
+        return path
+    folder, name = os.path.split(path)
+    stem, ending = os.path.splitext(name)
+    suffix = f"~{number}{ending}"
+    room = _LONGEST_NAME - len(os.fsencode(suffix))
+    return os.path.join(folder, (_cut(stem, room) if room > 0 else "") + suffix)
+
+
+def _cut(text: str, room: int) -> str:
+    """The beginning of a text in at most so many bytes."""
+    while len(os.fsencode(text)) > room:
+        text = text[:-1]
+    return text
