@@ -204,3 +204,5 @@ def test_the_table_has_a_row_for_each_definition() -> None:
 
     assert len(rows) == len(DEFINITIONS) >= 40
     assert {row.count(" | ") for row in (header, rule, *rows)} == {4}
+    page = Path(__file__).parents[2] / "docs" / "definitions.md"
+    assert table() in page.read_text("utf-8"), "write it anew: python -m definitions.catalogue, in tests"

@@ -104,6 +104,11 @@ class Architecture:
         """Width of the last linear layer; 0 without one."""
         return self.linears[-1].out_features if self.linears else 0
 
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Widths of the linear layers before the last."""
+        return tuple(linear.out_features for linear in self.linears[:-1])
+
     def with_classes(self, num_classes: int) -> Architecture:
         """The same with another number of classes."""
         last = self.linears[-1]
