@@ -382,3 +382,22 @@ def test_the_public_face_is_lazy_and_whole() -> None:
     with pytest.raises(AttributeError, match="no attribute 'clasify'"):
         _ = vggcli.clasify  # type: ignore[attr-defined]
     assert threading.current_thread() is threading.main_thread()
+
+
+def test_features_alone_give_activations_and_no_classes(tmp_path: Path) -> None:
+    """As in torch.save(vgg19.features.state_dict()); the right values are the module's own."""
+    network = networks.randomised(networks.Torchvision(widths=networks.NARROW))
+    torch.save(network.features.state_dict(), tmp_path / "features.pth")
+    pixels = networks.images(1, 224)
+    with torch.inference_mode():
+        expected = network.features(networks.normalised(pixels))[0].numpy()
+
+    for engine in ("torch", "openvino"):
+        with vggcli.load(tmp_path / "features.pth", engine=engine, precision="fp32") as opened:
+            (item,) = opened.activations(pixels[0], layers="pool5")
+            assert np.abs(item["pool5"] - expected).max() <= 1e-4 * np.abs(expected).max()
+            assert (opened.engine, opened.labels, opened.architecture.num_classes) == (engine, (), 0)
+            with pytest.raises(vggcli.MismatchError, match="no classifier, so it has no classes"):
+                opened.classify(pixels[0])
+            with pytest.raises(vggcli.MismatchError, match="no classifier, so it has no classes"):
+                next(iter(opened.predict([pixels[0]])))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
@@ -19,16 +20,16 @@ from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.images.inputs import as_input, expand
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
-from vggcli.images.recipe import Recipe
+from vggcli.images.recipe import RECIPES, Recipe
 from vggcli.network import zoo
-from vggcli.network.layers import Architecture
+from vggcli.network.architecture import Architecture
 from vggcli.records import Activations, Failure, Record
 from vggcli.run.batches import Result
 from vggcli.run.pipeline import Pipeline
 from vggcli.run.ranking import to_record
 from vggcli.settings import Settings
 from vggcli.weights.locate import DEMO_FILE, locate
-from vggcli.weights.model import open_model
+from vggcli.weights.model import check_classifies, open_model
 from vggcli.weights.store import FetchOptions
 
 if TYPE_CHECKING:
@@ -45,7 +46,14 @@ def load(
     *,
     arch: str | None = None,
     labels: str | os.PathLike[str] | None = None,
-    resize: str = "squash",
+    recipe: str | os.PathLike[str] | Recipe | None = None,
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    value_range: int | None = None,
+    bgr: bool | None = None,
+    resize: str | None = None,
+    activation: str | None = None,
     exif: bool = True,
     allow_truncated: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -70,7 +78,16 @@ def load(
         arch: the variant that the weights must be; None for what they say, and vgg16_bn without weights.
         labels: a file of class names, one per line or as JSON; None for the checkpoint's own, those of a JSON document
             beside it, or ImageNet's for 1000 classes.
-        resize: "squash" or "crop", see `Recipe`.
+        recipe: how images are brought to the network: "imagenet", "caffe", "half", "unit", "cifar10", "cifar100", a
+            JSON file, or a `Recipe`; None for what the weights or their neighbours say, else ImageNet's, with a warning
+            in the log.
+        size: side of the input in pixels; here and below None for the recipe's.
+        mean: subtracted from the channels, in the range and order that the network sees; one number for all or each.
+        std: what they are divided by then.
+        value_range: what white is before that: 1 or 255.
+        bgr: the network sees blue first.
+        resize: "squash", "crop" or "letterbox", see `Recipe`.
+        activation: "softmax", or "sigmoid" for labels that do not exclude each other; None for what the weights say.
         exif: apply the EXIF orientation to files, bytes and PIL images.
         allow_truncated: classify what there is of images that end early.
         max_pixels: refuse larger images.
@@ -97,12 +114,19 @@ def load(
         ...     vgg.labels[:3]
         ('zero', 'one', 'two')
     """
-    return Classifier(
+    classifier = Classifier(
         Settings(
             weights=None if weights is None else os.fsdecode(weights),
             arch=arch,
             labels=None if labels is None else os.fsdecode(labels),
+            recipe=recipe if recipe is None or isinstance(recipe, Recipe) else os.fsdecode(recipe),
+            size=size,
+            mean=None if mean is None else tuple(map(float, mean)),
+            std=None if std is None else tuple(map(float, std)),
+            value_range=value_range,
+            bgr=bgr,
             resize=resize,
+            activation=activation,
             exif=exif,
             allow_truncated=allow_truncated,
             max_pixels=max_pixels,
@@ -118,6 +142,9 @@ def load(
             mirror=mirror,
         )
     )
+    if classifier.warning:
+        logging.getLogger("vggcli").warning("%s", classifier.warning)
+    return classifier
 
 
 class Classifier:
@@ -139,8 +166,8 @@ class Classifier:
         self.settings = settings
         fetch = FetchOptions(offline=settings.offline, mirror=settings.mirror, progress=progress)
         path = locate(settings.weights, settings.arch, fetch)
-        self._model = open_model(path, settings.arch, settings.labels)
-        self._recipe = replace(self._model.recipe, resize=settings.resize)
+        options = settings.recipe_options
+        self._model = open_model(path, settings.arch, settings.labels, options, needs_classifier=False)
         self._loader = _loader(self._decoding(), settings)
         self._lock = threading.RLock()  # guards everything below; held while a network is compiled
         self._engines: dict[tuple[str, ...], Engine] = {}
@@ -162,7 +189,8 @@ class Classifier:
         s, here = self.settings, str(self._model.path)
         weights = os.path.abspath(here) if s.weights == here else s.weights  # a name finds the cache of the other side
         labels = None if s.labels is None else os.path.abspath(s.labels)
-        return Classifier, (replace(s, weights=weights, labels=labels),)
+        recipe = os.path.abspath(s.recipe) if isinstance(s.recipe, str) and s.recipe not in RECIPES else s.recipe
+        return Classifier, (replace(s, weights=weights, labels=labels, recipe=recipe),)
 
     @property
     def model(self) -> Model:
@@ -186,15 +214,21 @@ class Classifier:
 
     @property
     def recipe(self) -> Recipe:
-        """How images are brought to the network's input."""
-        return self._recipe
+        """How images are brought to the network's input, what its logits are for, and who says so (`source`)."""
+        return self._model.recipe
+
+    @property
+    def warning(self) -> str:
+        """What had to be assumed of the recipe, one sentence that must not be hidden; empty when nothing had."""
+        return self._model.warning
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What should be known about the weights, one sentence each."""
         model = self._model
         about_demo = (f"the demo weights are {zoo.DEMO_WHAT}",) if model.path == DEMO_FILE else ()
-        return about_demo + tuple(f"{model.path.name}: {text}" for text in model.notes)
+        about_recipe = (model.warning,) if model.warning else ()
+        return about_demo + about_recipe + tuple(f"{model.path.name}: {text}" for text in model.notes)
 
     @property
     def engine(self) -> str:
@@ -239,7 +273,7 @@ class Classifier:
         (result,) = self._results(iter([as_input(image)]), (self._logits,), workers=1)
         if result.error is not None:
             raise result.error
-        record = to_record(result, self._logits, self.labels, top_k)
+        record = self.record(result, top_k)
         if record.failure is not None:
             raise InputError(record.failure.kind, result.item.name, record.failure.message)
         return record
@@ -266,7 +300,7 @@ class Classifier:
         """
         top_k = self._checked_top_k(top_k)
         results = self._results(expand(inputs, recursive=recursive), (self._logits,))
-        return (to_record(result, self._logits, self.labels, top_k) for result in results)
+        return (self.record(result, top_k) for result in results)
 
     def activations(
         self, inputs: Source | Iterable[Source], layers: Iterable[str] = ("fc7",), *, recursive: bool = False
@@ -326,7 +360,7 @@ class Classifier:
 
     def record(self, result: Result, top_k: int) -> Record:
         """The record of a pipeline's result."""
-        return to_record(result, self._logits, self.labels, top_k)
+        return to_record(result, self._logits, self.labels, top_k, self.recipe.activation)
 
     def open_engine(self, outputs: tuple[str, ...] = ()) -> Engine:
         """The engine for these outputs, compiled at the first call for them and kept until `close`.
@@ -336,7 +370,7 @@ class Classifier:
             MismatchError: the weights hold NaN or infinite values.
             UsageError: a batch that cannot fit into the memory.
         """
-        wanted = outputs or (self._logits,)
+        wanted = outputs or (self.architecture.layers()[-1].name,)
         with self._lock:
             self._check_open()
             if wanted not in self._engines:
@@ -361,11 +395,13 @@ class Classifier:
 
     @property
     def _logits(self) -> str:
-        return self._model.architecture.layers()[-1].name
+        """The last layer's name; MismatchError when the weights are features without a classifier."""
+        check_classifies(self._model.reading, self._model.path)
+        return self.architecture.layers()[-1].name
 
     def _decoding(self) -> Decoding:
         s = self.settings
-        return Decoding(self._recipe, s.exif, s.allow_truncated, s.max_pixels, s.max_bytes, s.fast_decode)
+        return Decoding(self.recipe, s.exif, s.allow_truncated, s.max_pixels, s.max_bytes, s.fast_decode)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -376,7 +412,7 @@ class Classifier:
             raise TypeError(f"top_k is a whole number, not {type(top_k).__name__}")
         if top_k < 1:
             raise UsageError("cannot use top_k", str(top_k), "it must be 1 or more")
-        return min(top_k, self.architecture.num_classes)
+        return min(top_k, len(self.labels))
 
     def _results(
         self, inputs: Iterator[Input], outputs: tuple[str, ...], workers: int | None = None
@@ -399,7 +435,7 @@ class Classifier:
             numbers.result()
             if engine.device == "cpu" and s.batch_size is not None:
                 # A GPU says when its memory is full; a CPU's system kills the process instead.
-                memory.check_batch(s.batch_size, model.architecture.activation_bytes(self._recipe.size))
+                memory.check_batch(s.batch_size, model.architecture.activation_bytes(self.recipe.size))
         except BaseException:
             engine.close()
             raise

@@ -25,7 +25,7 @@ class Prediction:
         rank: 1 for the most probable class.
         index: position of the class in the last layer.
         label: name of the class.
-        probability: softmax of the logits, in [0, 1].
+        probability: softmax of the logits, or the logit's sigmoid, in [0, 1].
     """
 
     rank: int
@@ -114,6 +114,7 @@ class Provenance:
         precision: "fp32", "bf16" or "fp16": what really ran.
         top_k: number of predictions per record.
         min_prob: predictions below this probability were left out of the records.
+        recipe_source: who says how images are read, see `Recipe.source` (information).
     """
 
     version: str = field(metadata=INFORMATION)
@@ -128,10 +129,12 @@ class Provenance:
     precision: str
     top_k: int
     min_prob: float = 0.0
+    recipe_source: str = field(default="", metadata=INFORMATION)
 
     def describe(self) -> str:
         """What ran, in one line for people."""
+        source = f" ({self.recipe_source})" if self.recipe_source else ""
         return (
-            f"{self.variant}, weights {self.weights}, {self.preprocessing},"
+            f"{self.variant}, weights {self.weights}, {self.preprocessing}{source},"
             f" {self.engine} engine on {self.device} in {self.precision}"
         )

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from vggcli.engines import ENGINES, PRECISIONS, choice
 from vggcli.errors import UsageError
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
-from vggcli.images.recipe import RESIZES
+from vggcli.images.recipe import ACTIVATIONS, RESIZES, VALUE_RANGES, Recipe
+from vggcli.weights.recipes import RecipeOptions
 
-_CHOICES = {"resize": RESIZES, "engine": ENGINES, "precision": PRECISIONS}
+_CHOICES = {"resize": RESIZES, "activation": ACTIVATIONS, "engine": ENGINES, "precision": PRECISIONS}
 _TEXTS = ("weights", "arch", "labels", "device", "mirror")
-_NUMBERS = ("max_pixels", "max_bytes", "threads", "batch_size", "workers")
+_NUMBERS = ("size", "max_pixels", "max_bytes", "threads", "batch_size", "workers")
+_NONE_MEANS_THE_FILES = ("resize", "activation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,14 @@ class Settings:
     weights: str | None = None
     arch: str | None = None
     labels: str | None = None
-    resize: str = "squash"
+    recipe: str | Recipe | None = None
+    size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    value_range: int | None = None
+    bgr: bool | None = None
+    resize: str | None = None
+    activation: str | None = None
     exif: bool = True
     allow_truncated: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
@@ -54,7 +63,19 @@ class Settings:
                 raise TypeError(f"{name} is a whole number, not {type(value).__name__}")
             if value is not None and value < 1:
                 raise UsageError(f"cannot use {name}", str(value), "it must be 1 or more")
+        if not isinstance(self.recipe, str | Recipe | None):
+            raise TypeError(f"recipe is a str or a Recipe, not {type(self.recipe).__name__}")
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UsageError(f"unknown {name}", getattr(self, name), "", f"Known are {', '.join(choices)}")
+            value = getattr(self, name)
+            if value not in choices and not (value is None and name in _NONE_MEANS_THE_FILES):
+                raise UsageError(f"unknown {name}", value, "", f"Known are {', '.join(choices)}")
+        if self.value_range is not None and self.value_range not in VALUE_RANGES:
+            raise UsageError("unknown value_range", str(self.value_range), "", "Known are 1 and 255")
         choice.check(self.engine, self.device)
+
+    @property
+    def recipe_options(self) -> RecipeOptions:
+        """What they say of preprocessing."""
+        return RecipeOptions(
+            self.recipe, self.size, self.mean, self.std, self.value_range, self.bgr, self.resize, self.activation
+        )

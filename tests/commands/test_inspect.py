@@ -93,10 +93,25 @@ def test_json_holds_the_same(whole: Path, whole_shapes: dict[str, tuple[int, ...
         "wrapper": [],
         "variant": "vgg16_bn",
         "dialect": "torchvision",
+        "network": "3 > 64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M (norm relu) > 7x7 > "
+        "4096 relu 4096 relu 1000",
         "classes": 1000,
         "features_only": False,
         "fits": True,
         "labels": None,
+        "recipe": {
+            "size": 224,
+            "resize": "squash",
+            "resize_to": 224,
+            "interpolation": "bilinear",
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+            "value_range": 1,
+            "channel_order": "rgb",
+            "activation": "softmax",
+            "fill": None,
+            "source": "assumed",
+        },
         "notes": [],
         "totals": {"tensors": 97, "values": values, "bytes": 4 * values},
         "sha256": None,
@@ -134,46 +149,45 @@ def test_the_tutorials_vgg_13_is_shown_as_what_it_is(tmp_path: Path, vgg: Vgg) -
     assert shown["note"].startswith("the stages are those of VGG-11 (1, 1, 2, 2, 2); a widely copied tutorial calls")
 
 
-@pytest.mark.parametrize(
-    ("keep", "put", "variant", "classes"),
-    [
-        ("features", {}, "the demo's network, with other weights, the convolutions only", "none (no classifier)"),
-        (
-            "features",
-            {"classifier.weight": (10, 64)},
-            "most like the demo's network, with other weights (missing classifier.0.weight, classifier.0.bias, "
-            "classifier.3.weight and 3 more; unexpected classifier.weight)",
-            "unknown",
-        ),
-        (
-            "",
-            {"features.0.weight": (8, 1, 3, 3)},
-            "most like the demo's network, with other weights (features.0.weight is [8, 1, 3, 3] where [8, 3, 3, 3] "
-            "belongs)",
-            "10",
-        ),
-    ],
-)
-def test_what_is_no_whole_network_is_shown_as_such(
-    keep: str, put: dict[str, tuple[int, ...]], variant: str, classes: str, tmp_path: Path, vgg: Vgg
-) -> None:
-    kept = {k: s for k, s in shapes_of(Torchvision, widths=NARROW).items() if k.startswith(keep)}
-    path = save(hollow(kept | put), tmp_path / "w.pth", "zip")
+def test_convolutions_alone_are_shown_as_such(tmp_path: Path, vgg: Vgg) -> None:
+    kept = {k: s for k, s in shapes_of(Torchvision, widths=NARROW).items() if k.startswith("features")}
+    path = save(hollow(kept), tmp_path / "w.pth", "zip")
+    shown, data = facts(vgg("inspect", path, "-f", "table").out), json.loads(vgg("inspect", path, "-f", "json").out)
+
+    assert shown["variant"] == "the demo's network, with other weights, the convolutions only"
+    assert shown["classes"] == "none (no classifier)"
+    assert (data["fits"], data["features_only"], data["classes"]) == (False, True, None)
+
+
+def test_a_network_that_is_none_of_the_zoos_is_shown_layer_by_layer(tmp_path: Path, vgg: Vgg) -> None:
+    kept = {k: s for k, s in shapes_of(Torchvision, widths=NARROW).items() if k.startswith("features")}
+    grey = {"features.0.weight": (8, 1, 3, 3), "classifier.weight": (10, 64), "criterion.weight": (10,)}
+    path = save(hollow(kept | grey), tmp_path / "w.pth", "zip")
+    shown, data = facts(vgg("inspect", path, "-f", "table").out), json.loads(vgg("inspect", path, "-f", "json").out)
+
+    assert shown["variant"] == "none of the zoo's (VGG of 8+1 layers)"
+    assert shown["network"] == data["network"] == "1 > 8 M 16 M 32 32 M 64 64 M 64 64 M (norm relu) > 1x1 > 10"
+    assert (data["variant"], data["fits"], data["classes"]) == (None, True, 10)
+    assert data["notes"] == ["no part of the network, and left out: criterion.weight"]
+
+
+def test_a_chain_that_breaks_is_shown_with_the_place(tmp_path: Path, vgg: Vgg) -> None:
+    shapes = shapes_of(Torchvision, widths=NARROW) | {"classifier.3.weight": (64, 65)}
+    path = save(hollow(shapes), tmp_path / "w.pth", "zip")
     output = vgg("inspect", path, "-f", "table")
-    data = json.loads(vgg("inspect", path, "-f", "json").out)
 
     assert output.code == 0
-    assert (facts(output.out)["variant"], facts(output.out)["classes"]) == (variant, classes)
-    assert (data["fits"], data["classes"]) == (False, int(classes) if classes.isdigit() else None)
+    assert facts(output.out)["variant"] == "unknown (classifier.3 takes 65 where classifier.0 gives 64)"
 
 
 def test_what_is_no_vgg_is_listed_all_the_same(tmp_path: Path, vgg: Vgg) -> None:
-    state = {"conv1.weight": torch.zeros(64, 3, 7, 7), "fc.bias": torch.zeros(10)}
+    state = {"conv1.weight": torch.zeros(64, 3, 7, 7), "layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}
     path = save(state, tmp_path / "resnet.pth", "zip")
     data = json.loads(vgg("inspect", path, "-f", "json").out)
 
     assert vgg("inspect", path).out == lines(state)
-    assert facts(vgg("inspect", path, "-f", "table").out)["variant"].startswith("unknown (the keys are those of no VGG")
+    shown = facts(vgg("inspect", path, "-f", "table").out)
+    assert shown["variant"] == "unknown (it is a ResNet, and no VGG classifier)"
     assert (data["variant"], data["dialect"], data["classes"], data["fits"]) == (None, None, None, False)
 
 

@@ -248,7 +248,7 @@ def test_in_bf16_outputs_are_near_and_in_float32(kind: str, example: Example) ->
 
 def test_the_steps_end_at_the_last_output_and_batch_norm_unfolds_only_there(narrow: Model) -> None:
     steps = list(folding.steps(narrow, ("conv2-1", "bn3-1", "pool4")))
-    shown = [(step.layer.name, step.scale is not None, step.relu, step.outputs) for step in steps]
+    shown = [(step.layer.name, step.scale is not None, step.activation is not None, step.outputs) for step in steps]
 
     assert shown == [
         ("conv1-1", True, True, ()),
@@ -272,7 +272,7 @@ def test_for_the_logits_every_batch_norm_and_relu_is_folded(narrow: Model) -> No
 
     assert names[:4] == ["conv1-1", "pool1", "conv2-1", "pool2"]
     assert names[-5:] == ["pool5", "avgpool", "fc6", "fc7", "fc8"]
-    assert [step.layer.name for step in steps if step.bias is not None and not step.relu] == ["fc8"]
+    assert [step.layer.name for step in steps if step.bias is not None and step.activation is None] == ["fc8"]
     assert [step.layer.name for step in steps if step.scale is not None] == [n for n in names if n.startswith("conv")]
 
 
@@ -280,7 +280,7 @@ def test_without_folding_batch_norm_is_a_step_of_its_own(narrow: Model) -> None:
     steps = list(folding.steps(narrow, ("fc6",), fold=False))
 
     assert [step.layer.name for step in steps[:4]] == ["conv1-1", "bn1-1", "pool1", "conv2-1"]
-    assert {step.layer.name[:2] for step in steps if step.relu} == {"bn"}
+    assert {step.layer.name[:2] for step in steps if step.activation} == {"bn"}
     assert not any(step.scale is not None for step in steps if step.layer.name.startswith("conv"))
 
 

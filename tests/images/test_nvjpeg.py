@@ -24,7 +24,7 @@ from vggcli.errors import InputError
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.images.nvjpeg import DeviceImageLoader
-from vggcli.images.recipe import RESIZES, Recipe
+from vggcli.images.recipe import Recipe
 
 SOURCE = "/build/vision/torchvision/csrc/io/image/cuda/decode_jpegs_cuda.cpp"
 BROKEN_FILE = f"decode_jpegs_cuda, {SOURCE}:99, Error while decoding: decode_images, {SOURCE}:44, Failed to decode: 3"
@@ -95,7 +95,7 @@ def assert_near(path: Path, **options: Any) -> None:
 # What the device does
 
 
-@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("resize", ["squash", "crop"])
 @pytest.mark.parametrize("size", [(90, 60), (61, 97), (640, 411), (257, 900)], ids=str)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_jpegs_are_within_two_grey_levels(
@@ -111,7 +111,7 @@ def test_every_kind_of_jpeg(tmp_path: Path, decoded: list[str], options: dict[st
     assert decoded == ["cpu"]
 
 
-@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("resize", ["squash", "crop"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation(tmp_path: Path, decoded: list[str], orientation: int, resize: str) -> None:
     path = jpeg(tmp_path, exif=oriented(orientation))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
+from typing import Any
 
 import pytest
 
 from vggcli.errors import UsageError
-from vggcli.network.layers import AdaptiveAvgPool, Architecture, BatchNorm, Conv2d, Dropout, Linear, MaxPool, ReLU
+from vggcli.network.architecture import Architecture, vgg
+from vggcli.network.layers import Activation, AdaptiveAvgPool, BatchNorm, Conv2d, Dropout, Linear, Pool
 
-TWO_STAGES = Architecture(((4,), (6, 6)), hidden=(10, 8), pool=2, num_classes=3)
+
+def two_stages(**options: Any) -> Architecture:
+    return vgg(((4,), (6, 6)), hidden=(10, 8), pool=2, num_classes=3, **options)
+
+
+TWO_STAGES = two_stages()
 
 
 def test_the_layers_of_the_paper_come_in_its_order_under_its_names() -> None:
@@ -23,7 +29,7 @@ def test_the_layers_of_the_paper_come_in_its_order_under_its_names() -> None:
 
 
 def test_batch_norm_stands_between_convolution_and_relu() -> None:
-    names = [layer.name for layer in replace(TWO_STAGES, batch_norm=True).layers()]
+    names = [layer.name for layer in two_stages(batch_norm=True).layers()]
 
     assert names[:4] == ["conv1-1", "bn1-1", "relu1-1", "pool1"]
     assert names[4:10] == ["conv2-1", "bn2-1", "relu2-1", "conv2-2", "bn2-2", "relu2-2"]
@@ -31,7 +37,7 @@ def test_batch_norm_stands_between_convolution_and_relu() -> None:
 
 @pytest.mark.parametrize("classifier_norm", [False, True])
 def test_every_layer_is_found_by_its_name_and_by_the_other_spelling_of_it(classifier_norm: bool) -> None:
-    network = replace(TWO_STAGES, batch_norm=True, classifier_norm=classifier_norm)
+    network = two_stages(batch_norm=True, classifier_norm=classifier_norm)
 
     for layer in network.layers():
         assert network.layer(layer.name) == layer
@@ -70,18 +76,16 @@ def test_keys_count_every_layer_of_their_part() -> None:
         return [key for key in keys(architecture) if key.startswith("classifier")]
 
     assert keys(TWO_STAGES) == [f"features.{n}" for n in (0, 3, 5)] + [f"classifier.{n}" for n in (0, 3, 6)]
-    assert keys(replace(TWO_STAGES, batch_norm=True))[:6] == [f"features.{n}" for n in (0, 1, 4, 5, 7, 8)]
-    assert classifier(replace(TWO_STAGES, dropout=None)) == [f"classifier.{n}" for n in (0, 2, 4)]
-    assert classifier(replace(TWO_STAGES, classifier_norm=True)) == [f"classifier.{n}" for n in (0, 1, 4, 5, 8)]
-    assert classifier(replace(TWO_STAGES, classifier_norm=True, dropout=None)) == [
-        f"classifier.{n}" for n in (0, 1, 3, 4, 6)
-    ]
+    assert keys(two_stages(batch_norm=True))[:6] == [f"features.{n}" for n in (0, 1, 4, 5, 7, 8)]
+    assert classifier(two_stages(dropout=None)) == [f"classifier.{n}" for n in (0, 2, 4)]
+    assert classifier(two_stages(classifier_norm=True)) == [f"classifier.{n}" for n in (0, 1, 4, 5, 8)]
+    assert classifier(two_stages(classifier_norm=True, dropout=None)) == [f"classifier.{n}" for n in (0, 1, 3, 4, 6)]
 
 
 def test_no_two_layers_share_a_key() -> None:
     for norm in (False, True):
         for dropout in (None, 0.5):
-            layers = replace(TWO_STAGES, classifier_norm=norm, dropout=dropout).layers()
+            layers = two_stages(classifier_norm=norm, dropout=dropout).layers()
             assert len({layer.key for layer in layers}) == len(layers)
 
 
@@ -90,11 +94,11 @@ def test_each_layer_says_its_output_and_its_work() -> None:
 
     assert Conv2d("k", "n", 3, 4, bias=True).output(shape) == (4, 5, 5)
     assert Conv2d("k", "n", 3, 4, bias=True).macs(shape) == 4 * 5 * 5 * 3 * 3 * 3
-    assert MaxPool("k", "n").output(shape) == (3, 2, 2)
+    assert Pool("k", "n").output(shape) == (3, 2, 2)
     assert AdaptiveAvgPool("k", "n", 7).output(shape) == (3, 7, 7)
     assert Linear("k", "n", 75, 10).output(shape) == (10,)
     assert Linear("k", "n", 75, 10).macs(shape) == 750
-    for layer in (BatchNorm("k", "n", 3, spatial=True), ReLU("k", "n"), Dropout("k", "n", 0.5)):
+    for layer in (BatchNorm("k", "n", 3, spatial=True), Activation("k", "n"), Dropout("k", "n", 0.5)):
         assert (layer.output(shape), layer.macs(shape)) == (shape, 0)
 
 
@@ -104,7 +108,7 @@ def test_the_tensors_of_a_convolution_depend_on_its_bias() -> None:
 
 
 def test_statistics_of_batch_norm_are_tensors_but_no_parameters() -> None:
-    plain, normed = TWO_STAGES, replace(TWO_STAGES, batch_norm=True)
+    plain, normed = TWO_STAGES, two_stages(batch_norm=True)
     added = {key: shape for key, shape in normed.tensors().items() if "features" in key and len(shape) < 2}
 
     assert sum(key.endswith((".running_mean", ".running_var")) for key in added) == 6
@@ -114,13 +118,13 @@ def test_statistics_of_batch_norm_are_tensors_but_no_parameters() -> None:
 
 @pytest.mark.parametrize(("pool", "stages", "size"), [(7, 5, 224), (1, 5, 32), (2, 5, 64), (2, 2, 8)])
 def test_the_native_size_is_the_one_that_pools_to_the_classifiers_map(pool: int, stages: int, size: int) -> None:
-    architecture = Architecture(((4,),) * stages, pool=pool)
+    architecture = vgg(((4,),) * stages, pool=pool)
 
     assert architecture.native_size == size
 
 
 def test_a_network_without_the_adaptive_pool_has_no_such_layer() -> None:
-    names = [layer.name for layer in replace(TWO_STAGES, adaptive=False).layers()]
+    names = [layer.name for layer in two_stages(adaptive=False).layers()]
 
     assert "avgpool" not in names
     assert "avgpool" in [layer.name for layer in TWO_STAGES.layers()]

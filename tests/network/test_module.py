@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torchvision.models import vgg as theirs
 
-from vggcli.network.layers import Architecture
+from vggcli.network.architecture import vgg
 from vggcli.network.module import VGG, module_of
 from vggcli.network.zoo import VARIANTS
 
@@ -61,7 +59,7 @@ def test_logits_of_the_convolutions_equal_torchvisions_to_the_bit(name: str) -> 
     torch.manual_seed(1)
     reference = theirs.make_layers(theirs.cfgs[CONFIGURATIONS[int(name[3:5])]], batch_norm=batch_norm)
     randomise_statistics(reference)
-    ours = VGG(replace(VARIANTS[name].architecture, hidden=(8, 8), num_classes=3), initialise=False)
+    ours = VGG(vgg(VARIANTS[name].architecture.stages, batch_norm=batch_norm, hidden=(8, 8)), initialise=False)
     ours.features.load_state_dict(reference.state_dict())
     x = torch.randn(1, 3, 40, 48)
     with torch.inference_mode():
@@ -92,7 +90,7 @@ def test_one_seed_gives_torchvisions_weights_and_they_give_its_logits_to_the_bit
 
 
 def test_without_initialisation_nothing_is_drawn_twice() -> None:
-    row = Architecture(((4,), (4,)), hidden=(4, 4), pool=1, num_classes=2)
+    row = vgg(((4,), (4,)), hidden=(4, 4), pool=1, num_classes=2)
     torch.manual_seed(0)
     default = nn.Conv2d(3, 4, 3, padding=1).weight
     torch.manual_seed(0)
@@ -103,7 +101,7 @@ def test_without_initialisation_nothing_is_drawn_twice() -> None:
 
 def test_initial_weights_have_the_published_spread() -> None:
     torch.manual_seed(0)
-    network = VGG(Architecture(((64, 64),), hidden=(256, 256), pool=1, num_classes=10))
+    network = VGG(vgg(((64, 64),), hidden=(256, 256), pool=1, num_classes=10))
     convolution, linear = network.features[2], network.classifier[3]
 
     assert convolution.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
@@ -113,10 +111,9 @@ def test_initial_weights_have_the_published_spread() -> None:
 
 
 def test_the_classifier_may_have_batch_norm_and_no_dropout() -> None:
-    row = Architecture(
-        ((4,),), batch_norm=True, conv_bias=False, classifier_norm=True, dropout=None, hidden=(6, 5), pool=1
-    )
-    network = VGG(replace(row, adaptive=False, num_classes=3)).eval()
+    options = {"classifier_norm": True, "dropout": None, "adaptive": False}
+    row = vgg(((4,),), batch_norm=True, conv_bias=False, hidden=(6, 5), pool=1, num_classes=3, **options)
+    network = VGG(row).eval()
 
     kinds = [type(module).__name__ for module in network.classifier]
     assert kinds == "Linear BatchNorm1d ReLU Linear BatchNorm1d ReLU Linear".split()

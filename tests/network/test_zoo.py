@@ -11,7 +11,7 @@ from vggcli.analysis.layer_table import rows
 from vggcli.errors import UsageError
 from vggcli.images.recipe import IMAGENET
 from vggcli.network import zoo
-from vggcli.network.layers import Architecture
+from vggcli.network.architecture import vgg
 
 NAMES = [f"vgg{depth}{end}" for depth in (11, 13, 16, 19) for end in ("", "_bn")]
 
@@ -116,10 +116,9 @@ def test_a_name_of_the_users_own_is_no_published_file() -> None:
 
 def test_an_architecture_finds_its_row_whatever_its_classifier(name: str) -> None:
     row = zoo.VARIANTS[name]
-    changed = Architecture(
-        row.architecture.stages, row.architecture.batch_norm, conv_bias=False, hidden=(64, 32), num_classes=2
-    )
+    batch_norm = row.architecture.batch_norm
+    changed = vgg(row.architecture.stages, batch_norm=batch_norm, conv_bias=False, hidden=(64, 32), num_classes=2)
 
     assert zoo.of_architecture(row.architecture) is row
     assert zoo.of_architecture(changed) is row
-    assert zoo.of_architecture(Architecture(((1,),))) is None
+    assert zoo.of_architecture(vgg(((1,),))) is None

@@ -125,7 +125,7 @@ def test_arrays_outlive_the_model(narrow_file: Path) -> None:
 
 def test_threads_read_one_model_at_once(narrow_file: Path) -> None:
     with closing(open_model(narrow_file)) as opened:
-        keys = sorted(opened.mapping.sources)
+        keys = sorted(opened.reading.sources)
         expected = {key: opened.array(key).copy() for key in keys}
 
     with closing(open_model(narrow_file)) as opened, ThreadPoolExecutor(8) as pool:
@@ -243,7 +243,10 @@ def write_cut(path: Path) -> None:
 
 UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "there is no such file. Check the path."),
-    "folder": (lambda path: path.mkdir(), "it is a folder. Name the weights file inside it."),
+    "folder": (
+        lambda path: path.mkdir(),
+        "it is a folder without model.safetensors or pytorch_model.bin. Name the weights file inside it.",
+    ),
     "empty": (lambda path: path.write_bytes(b""), "the file is empty. Download or copy the file again."),
     "html": (
         write_html,
@@ -315,41 +318,46 @@ def changed(*drop: str, **put: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 MISMATCHED: dict[str, tuple[Callable[[], dict[str, torch.Tensor]], str]] = {
-    "features only": (
-        lambda: changed("classifier"),
-        "it holds the convolutions of demo and no classifier, so it has no classes. "
-        "Use weights with a classifier, e.g. those of `vgg download vgg16_bn`.",
-    ),
     "no vgg": (
         lambda: {"conv1.weight": torch.zeros(64, 3, 7, 7), "fc.weight": torch.zeros(10, 64)},
+        "conv1 is a convolution of 7x7, and those of a VGG are 3x3. {see}",
+    ),
+    "no convolution": (
+        lambda: {"fc.weight": torch.zeros(10, 64)},
         "its keys are those of no VGG layout that vgg knows. {see}",
     ),
-    "one missing": (
-        lambda: changed("classifier.3.bias"),
-        "it does not fit demo: missing classifier.3.bias. {see}",
+    "one missing": (lambda: changed("classifier.3.bias"), "classifier.3.bias is missing. {see}"),
+    "a weight missing": (lambda: changed("classifier.3.weight"), "classifier.3.weight is missing. {see}"),
+    "a batch norm missing": (
+        lambda: changed("features.1."),
+        "features.0 has no batch norm behind it, and other convolutions have. {see}",
     ),
-    "many missing": (
-        lambda: changed("features.1.", "classifier.3"),
-        "it does not fit demo: missing features.1.weight, features.1.bias, features.1.running_mean and 3 more. {see}",
-    ),
-    "unexpected": (
-        lambda: changed(mean=torch.zeros(3)),
-        "it does not fit demo: unexpected mean. {see}",
+    "a linear layer missing": (
+        lambda: changed("classifier.3"),
+        "between classifier.0 and classifier.6 is room for more layers than a VGG has there. {see}",
     ),
     "another shape": (
-        lambda: changed(features__0__weight=torch.zeros(8, 1, 3, 3)),
-        "it does not fit demo: features.0.weight is [8, 1, 3, 3] where [8, 3, 3, 3] belongs. {see}",
+        lambda: changed(features__4__weight=torch.zeros(16, 9, 3, 3)),
+        "features.4 takes 9 where features.0 gives 8. {see}",
     ),
-    "another network": (
-        lambda: Torchvision((1, 1), (4, 6)).state_dict(),
-        "it does not fit any VGG of the zoo: its stages have the widths [[4], [6]]. {see}",
-    ),
-    "one linear layer": (
-        lambda: changed("classifier", classifier__weight=torch.zeros(10, 64), classifier__bias=torch.zeros(10)),
-        "it does not fit demo: missing classifier.0.weight, classifier.0.bias, classifier.3.weight and 3 more; "
-        "unexpected classifier.weight, classifier.bias. {see}",
+    "a layer that no VGG has": (
+        lambda: changed(features__2__weight=torch.zeros(8)),
+        "features.2 has weight [8], which no layer of a VGG has. {see}",
     ),
 }
+
+
+def test_a_file_of_features_is_refused_as_a_classifier_and_can_be_looked_at(tmp_path: Path, vgg: Vgg) -> None:
+    path = save(changed("classifier"), tmp_path / "weights.pth", "zip")
+    predicted, summarised = vgg("predict", "x.png", "-w", path), vgg("summary", path)
+
+    assert (predicted.code, predicted.out) == (3, "")
+    assert predicted.err == (
+        f"vgg: cannot classify with {path}: it holds the convolutions of demo and no classifier, so it has no classes. "
+        "Use weights with a classifier, e.g. those of `vgg download vgg16_bn`.\n"
+    )
+    assert summarised.code == 0
+    assert summarised.out.splitlines()[-2].startswith("pool5\t")
 
 
 @pytest.mark.parametrize("kind", MISMATCHED)

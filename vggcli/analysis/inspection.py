@@ -11,13 +11,15 @@ from pathlib import Path
 from vggcli.errors import MismatchError, UsageError
 from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
-from vggcli.network.layers import Architecture
-from vggcli.weights import class_names, description, key_mapping, model, state_dict
+from vggcli.network.architecture import Architecture
+from vggcli.weights import class_names, description, model, state_dict
 from vggcli.weights.checkpoint import Checkpoint, Tensor, foreign_names, open_checkpoint, read_checkpoint
 from vggcli.weights.checkpoint.pickle.refusals import listed
+from vggcli.weights.comparison import Comparison, compare
 from vggcli.weights.download.urls import shown
-from vggcli.weights.key_mapping import KeyMapping
-from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE, file_in
+from vggcli.weights.reading.problem import BrokenChainError
+from vggcli.weights.reading.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ class Inspection:
         size: bytes of the file.
         tensors: key to tensor, in the file's order; each has `shape`, `dtype`, `numel` and `nbytes`.
         wrapper: where the tensors lie in the file, e.g. ("state_dict",); empty when the file is the state_dict itself.
-        mapping: which tensor is which of the network, and what is missing or left over; None when it is no VGG.
+        reading: the network, and which tensor is which of it; None when no network can be read.
+        problem: why none can be read, a clause without a full stop; empty where one was.
         variant: name of the variant with these convolutions, e.g. "vgg16_bn"; None when there is none.
         labels: the class names that the file carries; None without.
+        recipe: how images are brought to the network's input, and who says so; None when it is no VGG.
         notes: what should be known, one sentence each.
         statistics: by key, where they were asked for.
     """
@@ -54,35 +58,37 @@ class Inspection:
     size: int
     tensors: Mapping[str, Tensor]
     wrapper: tuple[str, ...]
-    mapping: KeyMapping | None
+    reading: Reading | None
+    problem: str
     variant: str | None
     labels: tuple[str, ...] | None
+    recipe: Recipe | None
     notes: tuple[str, ...]
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
 
     @property
     def architecture(self) -> Architecture | None:
         """The network that keys and shapes describe; None when they describe none."""
-        return self.mapping.architecture if self.mapping else None
+        return self.reading.architecture if self.reading else None
 
     @property
     def classes(self) -> int | None:
         """Width of the last layer; None without one."""
-        return self.mapping.num_classes if self.mapping else None
+        return self.reading.architecture.num_classes or None if self.reading else None
 
     @property
-    def recipe(self) -> Recipe | None:
-        """How images are brought to the network's input; None when it is no VGG."""
-        return model.recipe_of(self.mapping) if self.mapping else None
+    def chain(self) -> str | None:
+        """The network in one line, e.g. "3 > 64 M 128 M (relu) > 7x7 > 4096 relu 10"; None when it is no VGG."""
+        return description.chain(self.reading.architecture) if self.reading else None
 
-    def compared_with(self, variant: str) -> KeyMapping | None:
+    def compared_with(self, variant: str) -> Comparison | None:
         """The file held against a variant, differences and all; None when its keys are those of no VGG.
 
         Raises:
             UsageError: no such variant.
         """
         shapes = {key: tensor.shape for key, tensor in self.tensors.items()}
-        return key_mapping.read_as(shapes, zoo.variant(variant).architecture)
+        return compare(shapes, self.reading, zoo.variant(variant).architecture)
 
 
 def is_url(name: str) -> bool:
@@ -94,7 +100,8 @@ def inspect(path: str | os.PathLike[str], *, stats: bool = False) -> Inspection:
     """Look into a weights file; nothing in it is run, and its numbers are read only for `stats`.
 
     Args:
-        path: a file, "demo", or an http(s) URL, of which only the parts that describe the tensors are fetched.
+        path: a file, a model folder, "demo", or an http(s) URL, of which only the parts that describe the tensors are
+            fetched.
         stats: compute the range of every tensor and count NaN and infinite values.
 
     Raises:
@@ -116,39 +123,51 @@ def inspect(path: str | os.PathLike[str], *, stats: bool = False) -> Inspection:
         from vggcli.weights.download.remote import RemoteSource
 
         with closing(RemoteSource(name)) as source:
-            return _inspection(read_checkpoint(source), stats=False)
-    with open_checkpoint(DEMO_FILE if name == zoo.DEMO else name) as checkpoint:
-        return _inspection(checkpoint, stats=stats)
+            return _inspection(read_checkpoint(source), None, stats=False)
+    file = DEMO_FILE if name == zoo.DEMO else file_in(Path(name))
+    with open_checkpoint(file) as checkpoint:
+        return _inspection(checkpoint, file, stats=stats)
 
 
-def _inspection(checkpoint: Checkpoint, *, stats: bool) -> Inspection:
+def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> Inspection:
     found = state_dict.find(checkpoint)
     if found is None:
         raise MismatchError("nothing to list in", checkpoint.path, "it holds no named tensors")
-    mapping = model.read(found)
+    reading, problem = None, ""
     notes: tuple[str, ...] = ()
     try:
-        own = class_names.in_checkpoint(checkpoint, mapping.num_classes if mapping else None)
-    except labels.UnusableError as error:
-        own, notes = None, (f"its class names cannot be used: {error}",)
+        _, done, reading = model.read(found, checkpoint.root)
+    except BrokenChainError as broken:
+        done, problem = (), broken.why
+    try:
+        own = class_names.in_checkpoint(checkpoint, reading.architecture.num_classes if reading else None)
+    except labels.UnusableError as unusable:
+        own, notes = None, (f"its class names cannot be used: {unusable}",)
     foreign = foreign_names(checkpoint.root)
     if foreign:
         notes += (f"objects in it are kept as data, and none was made or run: {listed(foreign)}",)
-    variant = zoo.of_architecture(mapping.architecture) if mapping else None
     published = zoo.published(Path(checkpoint.path).name)
     if published is not None and published.refusal:
         notes += (f"predict refuses it: {published.refusal}",)
-    if mapping is not None and variant is not None:
-        notes += description.notes(mapping, variant.name, found)
+    notes += done
+    variant = zoo.of_architecture(reading.architecture) if reading else None
+    recipe = None
+    if reading is not None:
+        notes += description.notes(reading, variant.name if variant else None, found)
+        choice = model.choose_recipe(checkpoint, found, reading, path)
+        recipe = choice.recipe
+        notes += choice.notes
     return Inspection(
         path=checkpoint.path,
         format=checkpoint.format,
         size=checkpoint.size,
         tensors=found.tensors,
         wrapper=found.wrapper,
-        mapping=mapping,
+        reading=reading,
+        problem=problem,
         variant=variant.name if variant else None,
         labels=own,
+        recipe=recipe,
         notes=notes,
         statistics=_all_statistics(found.tensors) if stats else {},
     )

@@ -5,17 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vggcli.errors import UsageError
-from vggcli.network.layers import (
-    AdaptiveAvgPool,
-    Architecture,
-    BatchNorm,
-    Conv2d,
-    Dropout,
-    Layer,
-    Linear,
-    MaxPool,
-    Shape,
-)
+from vggcli.network.architecture import Architecture
+from vggcli.network.layers import Activation, AdaptiveAvgPool, BatchNorm, Conv2d, Dropout, Layer, Linear, Pool, Shape
+
+_KINDS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU", "relu6": "ReLU6"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +38,35 @@ def rows(architecture: Architecture, input_size: int = 224) -> list[Row]:
     Raises:
         UsageError: the input is too small for the network.
     """
-    smallest = 1 << len(architecture.stages)
+    smallest = architecture.smallest_size
     if input_size < smallest:
         why = f"five poolings need at least {smallest}" if smallest == 32 else f"the poolings need at least {smallest}"
         raise UsageError(
             "cannot take an input of", f"{input_size}x{input_size}", why, f"Use --input-size {smallest} or more"
         )
-    shape: Shape = (3, input_size, input_size)
+    shape: Shape = (architecture.in_channels, input_size, input_size)
     found = []
     for layer in architecture.layers():
         macs, shape = layer.macs(shape), layer.output(shape)
-        found.append(Row(layer.name, type(layer).__name__, shape, _kernel(layer), _parameters(layer), macs))
+        found.append(Row(layer.name, _kind(layer), shape, _kernel(layer), _parameters(layer), macs))
     return found
+
+
+def _kind(layer: Layer) -> str:
+    match layer:
+        case Activation():
+            return _KINDS.get(layer.function, layer.function.title())
+        case Pool():
+            return "AvgPool" if layer.average else "MaxPool"
+        case _:
+            return type(layer).__name__
 
 
 def _kernel(layer: Layer) -> str:
     match layer:
         case Conv2d():
-            return "3x3"
-        case MaxPool():
+            return f"{layer.kernel}x{layer.kernel}"
+        case Pool():
             return "2x2"
         case AdaptiveAvgPool():
             return f"to {layer.size}x{layer.size}"
@@ -76,10 +79,10 @@ def _kernel(layer: Layer) -> str:
 def _parameters(layer: Layer) -> int:
     match layer:
         case Conv2d():
-            return layer.out_channels * (layer.in_channels * 9 + layer.bias)
+            return layer.out_channels * (layer.in_channels * layer.kernel**2 + layer.bias)
         case BatchNorm():
-            return 2 * layer.channels
+            return 2 * layer.channels * layer.affine
         case Linear():
-            return layer.out_features * (layer.in_features + 1)
+            return layer.out_features * (layer.in_features + layer.bias)
         case _:
             return 0

@@ -22,13 +22,6 @@ def group(parameter: Any) -> str:
     return parameter.rich_help_panel or "Options"
 
 
-class ResizeName(str, Enum):
-    """--resize"""
-
-    squash = "squash"
-    crop = "crop"
-
-
 class ListingFormat(str, Enum):
     """--format of commands that list"""
 
@@ -55,12 +48,92 @@ Null = Annotated[
 AllowEmpty = Annotated[
     bool, typer.Option("--allow-empty", help="That there are no images is no failure.", rich_help_panel=INPUT)
 ]
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers between commas."""
+    return tuple(float(number) for number in text.split(","))
+
+
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE.json",
+        help="How images are prepared: imagenet, caffe, half, unit, cifar10, cifar100, or a file.  "
+        "[default: what the weights say, else imagenet]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="N",
+        min=1,
+        help="Side of the network's input in pixels.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Mean = Annotated[
+    Any,
+    typer.Option(
+        "--mean",
+        metavar="A,B,C",
+        parser=_numbers,
+        help="Subtracted from the channels, as the network sees them.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Std = Annotated[
+    Any,
+    typer.Option(
+        "--std",
+        metavar="A,B,C",
+        parser=_numbers,
+        help="What the channels are divided by then.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+ValueRange = Annotated[
+    Literal["1", "255"] | None,
+    typer.Option(
+        "--value-range",
+        help="Whether white is 1 or 255 before that.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Bgr = Annotated[
+    bool | None,
+    typer.Option(
+        "--bgr/--rgb",
+        help="Which channel the network sees first.  [default: the recipe's]",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
 Resize = Annotated[
-    ResizeName,
+    Literal["squash", "crop", "letterbox"] | None,
     typer.Option(
         "--resize",
-        help="squash: the whole image to 224x224; crop: shorter side to 256, centre 224x224, as published.",
+        help="squash: the whole image, distorted; crop: shorter side to 8/7 of the size and the centre, as published; "
+        "letterbox: the whole image between bars.  [default: the recipe's, else squash]",
         rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Activation = Annotated[
+    Literal["softmax", "sigmoid"] | None,
+    typer.Option(
+        "--activation",
+        help="sigmoid: each class is a label of its own.  [default: what the weights say, else softmax]",
+        rich_help_panel=OUTPUT,
+        show_default=False,
     ),
 ]
 NoExif = Annotated[bool, typer.Option("--no-exif", help="Ignore the EXIF orientation.", rich_help_panel=INPUT)]
@@ -186,14 +259,15 @@ Workers = Annotated[
 ]
 
 TopK = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--top-k",
         "-k",
         metavar="N",
         min=1,
-        help="Classes per image; more than there are means all.",
+        help="Classes per image; more than there are means all.  [default: 5, or all with sigmoid]",
         rich_help_panel=OUTPUT,
+        show_default=False,
     ),
 ]
 Format = Annotated[
@@ -228,14 +302,15 @@ MaxErrors = Annotated[
 ]
 
 MinProb = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--min-prob",
         metavar="P",
         min=0,
         max=1,
-        help="Leave out classes below this probability.",
+        help="Leave out classes below this probability.  [default: 0, or 0.5 with sigmoid]",
         rich_help_panel=OUTPUT,
+        show_default=False,
     ),
 ]
 SortInto = Annotated[

@@ -15,10 +15,10 @@ from vggcli.errors import ForbiddenError, UsageError
 from vggcli.network import zoo
 from vggcli.weights import store
 from vggcli.weights.checkpoint.problems import cut
-from vggcli.weights.description import differences
+from vggcli.weights.comparison import Comparison
 from vggcli.weights.download.urls import shown
-from vggcli.weights.key_mapping import KeyMapping
-from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.locate import DEMO_FILE, file_in
+from vggcli.weights.model import describe
 
 COLUMNS = ("key", "shape", "dtype")
 STATISTICS = ("min", "max", "mean", "std", "nan", "inf")
@@ -45,7 +45,7 @@ def inspect_file(
     """
     if is_url(name) and (verify or stats):
         raise UsageError("cannot check the weights of", shown(name), "they are not here", "Download the file first")
-    digest = _verified(DEMO_FILE if name == zoo.DEMO else Path(name), console) if verify else None
+    digest = _verified(DEMO_FILE if name == zoo.DEMO else file_in(Path(name)), console) if verify else None
     asked = zoo.variant(arch) if arch else None
     try:
         found = inspect(name, stats=stats)
@@ -104,42 +104,45 @@ def _facts(found: Inspection) -> dict[str, str]:
         facts["weights in"] = "/".join(map(cut, found.wrapper))
     facts["tensors"] = f"{len(found.tensors)}, {values:,} values"
     facts["variant"] = _variant(found)
-    if found.mapping is not None:
-        facts["dialect"] = found.mapping.dialect.name
-        without = "none (no classifier)" if found.mapping.features_only else "unknown"
-        facts["classes"] = without if found.classes is None else str(found.classes)
+    if found.reading is not None and found.chain is not None:
+        facts["dialect"] = found.reading.layout.name
+        facts["network"] = found.chain
+        facts["classes"] = "none (no classifier)" if found.classes is None else str(found.classes)
+    if found.recipe is not None:
+        facts["recipe"] = found.recipe.for_people()
     if found.notes:
         facts["note"] = "; ".join(found.notes)
     return facts
 
 
 def _variant(found: Inspection) -> str:
-    if found.mapping is None:
-        return "unknown (the keys are those of no VGG layout that vgg knows)"
+    if found.reading is None:
+        return f"unknown ({found.problem})"
     if found.variant is None:
-        return f"unknown ({differences(found.mapping)})"
+        only = ", the convolutions only" if found.reading.features_only else ""
+        return f"none of the zoo's ({describe(found.reading.architecture)}){only}"
     if found.path == str(DEMO_FILE):
         return f"{found.variant} ({zoo.DEMO_WHAT})"
     name = "the demo's network, with other weights" if found.variant == zoo.DEMO else found.variant
-    if found.mapping.features_only:
-        return f"{name}, the convolutions only"
-    return name if found.mapping.fits else f"most like {name} ({differences(found.mapping)})"
+    return f"{name}, the convolutions only" if found.reading.features_only else name
 
 
 def _data(found: Inspection, digest: str | None) -> dict[str, object]:
     """The same for programs."""
-    tensors, mapping = found.tensors.values(), found.mapping
+    tensors, reading = found.tensors.values(), found.reading
     return {
         "path": found.path,
         "format": found.format,
         "bytes": found.size,
         "wrapper": list(found.wrapper),
         "variant": found.variant,
-        "dialect": mapping.dialect.name if mapping else None,
+        "dialect": reading.layout.name if reading else None,
+        "network": found.chain,
         "classes": found.classes,
-        "features_only": bool(mapping and mapping.features_only),
-        "fits": bool(mapping and mapping.fits),
+        "features_only": bool(reading and reading.features_only),
+        "fits": bool(reading and not reading.features_only),
         "labels": list(found.labels) if found.labels else None,
+        "recipe": found.recipe and found.recipe.to_json() | {"source": found.recipe.source},
         "notes": list(found.notes),
         "totals": {
             "tensors": len(tensors),
@@ -174,12 +177,13 @@ def _rows(found: Inspection) -> list[tuple[str | int | float, ...]]:
     return rows
 
 
-def _say_comparison(found: Inspection, asked: str, comparison: KeyMapping | None, console: Console) -> None:
+def _say_comparison(found: Inspection, asked: str, comparison: Comparison | None, console: Console) -> None:
     """Every difference, one per line."""
     if found.variant is not None and found.variant != asked:
         console.note(f"it holds {found.variant}, not {asked}")
     if comparison is None:
-        console.note(f"it is no {asked}: its keys are those of no VGG layout that vgg knows")
+        why = found.problem or "its keys are not those of torchvision's VGG"
+        console.note(f"it is no {asked}: {why}")
         return
     for kind, keys in (("missing", comparison.missing), ("unexpected", comparison.unexpected)):
         for key in keys:
@@ -190,7 +194,7 @@ def _say_comparison(found: Inspection, asked: str, comparison: KeyMapping | None
         console.note("the classifier is missing")
 
 
-def _comparison_data(asked: str, comparison: KeyMapping | None) -> dict[str, object]:
+def _comparison_data(asked: str, comparison: Comparison | None) -> dict[str, object]:
     if comparison is None:
         return {"arch": asked, "fits": False}
     misshapen = [{"key": key, "shape": list(has), "expected": list(wants)} for key, has, wants in comparison.misshapen]

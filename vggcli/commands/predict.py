@@ -29,9 +29,12 @@ from vggcli.records import Provenance, Record
 from vggcli.settings import Settings
 from vggcli.weights import store
 from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.model import check_classifies
 
 _EMPTY = "there was nothing to classify; with --allow-empty that is no failure"
 _TICK_SECONDS = 0.5  # how often a waiting thread looks for interruptions
+_TOP_K = 5
+_LABEL_PROBABILITY = 0.5  # from which a label that excludes no other is one of the image's
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Request:
 
     Attributes:
         settings: those of the classifier.
+        top_k: None for 5, or all labels where they do not exclude each other.
+        min_prob: None for 0, or 0.5 where they do not.
         max_errors: failed inputs after which the run stops; None for never.
         link: make links in `sort_into` instead of copies.
     """
@@ -49,14 +54,14 @@ class Request:
     files_from: str | None = None
     null: bool = False
     settings: Settings = field(default_factory=Settings)
-    top_k: int = 5
+    top_k: int | None = None
     format: str = "auto"
     output: Path | None = None
     resume: bool = False
     overwrite: bool = False
     max_errors: int | None = None
     allow_empty: bool = False
-    min_prob: float = 0.0
+    min_prob: float | None = None
     sort_into: Path | None = None
     link: bool = False
     dry_run: bool = False
@@ -104,6 +109,7 @@ def predict(request: Request, console: Console) -> int:
     if request.quiet:
         logging.getLogger("vggcli").setLevel(logging.WARNING)
     classifier = Classifier(request.settings, progress=None if request.quiet else console.transfer)
+    check_classifies(classifier.model.reading, classifier.model.path)
     if request.output is not None:
         _check_sources(request, request.output, classifier.model.path)
     for text in classifier.notes:
@@ -210,9 +216,9 @@ class _Prediction:
 
     def _write(self, output: ResumableOutput[Record], progress: Progress) -> None:
         for result in self._pipeline.results():
-            record = self._classifier.record(result, self._request.top_k)
-            if self._request.min_prob > 0:
-                kept = tuple(p for p in record.predictions if p.probability >= self._request.min_prob)
+            record = self._classifier.record(result, self._top_k)
+            if self._min_prob > 0:
+                kept = tuple(p for p in record.predictions if p.probability >= self._min_prob)
                 record = replace(record, predictions=kept)
             self._sorting.take(record)  # before its row is written: a row says that all is done for its input
             output.write(record)
@@ -274,15 +280,29 @@ class _Prediction:
             weights=model.name,
             weights_fingerprint=fingerprint,
             variant=model.variant,
-            dialect=model.mapping.dialect.name,
+            dialect=model.reading.layout.name,
             preprocessing=classifier.preprocessing,
             labels=labels.digest(model.labels),
             engine=engine.name,
             device=engine.device,
             precision=engine.precision,
-            top_k=min(self._request.top_k, model.architecture.num_classes),
-            min_prob=self._request.min_prob,
+            top_k=self._top_k,
+            min_prob=self._min_prob,
+            recipe_source=model.recipe.source,
         )
+
+    @property
+    def _top_k(self) -> int:
+        """Predictions in a record at most: of labels that do not exclude each other all that are probable enough."""
+        model, asked = self._classifier.model, self._request.top_k
+        usual = len(model.labels) if model.has_independent_labels else _TOP_K
+        return min(usual if asked is None else asked, len(model.labels))
+
+    @property
+    def _min_prob(self) -> float:
+        """Probability below which a class is left out."""
+        usual = _LABEL_PROBABILITY if self._classifier.model.has_independent_labels else 0.0
+        return usual if self._request.min_prob is None else self._request.min_prob
 
     def _say_interrupted(self) -> None:
         how = f"the same command {self._how_to_resume()}" if self._is_resumable() else "the rows so far are written"

@@ -7,9 +7,10 @@ from pathlib import Path
 from vggcli.analysis.layer_table import rows
 from vggcli.commands.listing import Listing
 from vggcli.errors import UsageError
+from vggcli.images.recipe import IMAGENET
 from vggcli.network import zoo
-from vggcli.network.layers import Architecture
-from vggcli.weights.locate import DEMO_FILE
+from vggcli.network.architecture import Architecture
+from vggcli.weights.locate import DEMO_FILE, file_in, is_model_folder
 from vggcli.weights.model import open_model
 
 COLUMNS = ("layer", "type", "output shape", "kernel", "parameters", "multiply-adds")
@@ -26,17 +27,22 @@ def summarise(name: str, num_classes: int | None = None, input_size: int | None 
     Raises:
         UsageError, CheckpointError, MismatchError: no such variant, or no usable file.
     """
-    architecture, variant, facts = _find(name)
+    architecture, variant, facts, own_size = _find(name)
     if num_classes is not None:
         architecture = architecture.with_classes(num_classes)
-    native = 224 if architecture.adaptive else architecture.native_size
+    native = IMAGENET.size if own_size is None else own_size
     size = input_size or native
     if size != native and not architecture.adaptive:
         why = f"without an adaptive pool its classifier takes {native}x{native} only"
         raise UsageError("cannot take an input of", f"{size}x{size}", why, "Leave --input-size out")
     table = rows(architecture, size)
     parameters, macs = sum(row.parameters for row in table), sum(row.macs for row in table)
-    facts = {"network": variant, **facts, "input": f"3x{size}x{size}", "classes": str(architecture.num_classes)}
+    facts = {
+        "network": variant,
+        **facts,
+        "input": f"{architecture.in_channels}x{size}x{size}",
+        "classes": str(architecture.num_classes),
+    }
     facts["total"] = f"{parameters:,} parameters, {macs / 1e9:.2f} G multiply-adds"
     layers = [
         {
@@ -56,14 +62,16 @@ def summarise(name: str, num_classes: int | None = None, input_size: int | None 
     return Listing(COLUMNS, lines, data, plain=[*lines, total], facts=facts, totals=total)
 
 
-def _find(name: str) -> tuple[Architecture, str, dict[str, str]]:
+def _find(name: str) -> tuple[Architecture, str, dict[str, str], int | None]:
     path = DEMO_FILE if name == zoo.DEMO else Path(name)
     # A folder may well be called vgg16; what has a folder or an ending in its name is no variant.
-    if name != zoo.DEMO and not path.is_file() and path.name == name and not path.suffix:
+    is_file = path.is_file() or is_model_folder(path)
+    if name != zoo.DEMO and not is_file and path.name == name and not path.suffix:
         row = zoo.variant(name)
-        return row.architecture, row.name, {}
-    model = open_model(path, what="cannot summarise")
+        return row.architecture, row.name, {}, None
+    model = open_model(file_in(path), what="cannot summarise", needs_classifier=False)
     try:
-        return model.architecture, model.variant, {"weights": model.name, "dialect": model.mapping.dialect.name}
+        facts = {"weights": model.name, "dialect": model.reading.layout.name, "recipe": model.recipe.for_people()}
+        return model.architecture, model.variant, facts, model.recipe.size
     finally:
         model.close()

@@ -36,7 +36,7 @@ class Engine(Protocol):
         """Begin a batch.
 
         Args:
-            batch: images (N, size, size, 3), uint8, RGB, not normalised; N at will.
+            batch: images (N, size, size, channels), uint8, as the recipe orders them, not normalised; N at will.
 
         Returns:
             A function that waits and gives each output by the name it was asked for under: (N, C, H, W) for the

@@ -36,7 +36,7 @@ def check(engine: str, device: str, precision: str = "auto") -> None:
 
 def open_engine(
     model: Model,
-    outputs: Sequence[str] = (folding.LOGITS,),
+    outputs: Sequence[str] | None = None,
     *,
     engine: str = "auto",
     device: str = "auto",
@@ -50,7 +50,8 @@ def open_engine(
 
     Args:
         model: what to run.
-        outputs: names of layers, see `Architecture.layer`; `Engine.start` gives their outputs under these names.
+        outputs: names of layers, see `Architecture.layer`; `Engine.start` gives their outputs under these names.  None
+            for the last layer's, the logits.
         engine: one of `ENGINES`.
         device: see `devices.torch_devices`.
         precision: one of `PRECISIONS`.

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vggcli.errors import UsageError
+from vggcli.network.architecture import Architecture
 from vggcli.network.layers import (
-    BATCH_NORM_EPS,
+    Activation,
     AdaptiveAvgPool,
-    Architecture,
     BatchNorm,
+    ConcatPool,
     Conv2d,
     Dropout,
     Layer,
     Linear,
-    MaxPool,
-    ReLU,
+    Pool,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from vggcli.weights.model import Model
 
-LOGITS = "fc8"
 # The linear layers see their batch filled up to a multiple of this many rows.  Matrix products pick their blocking, and
 # with it the order of their sums, by the number of rows; filled up, an image has the same logits to the bit in whatever
 # batch it lands, so that a resumed run repeats an uninterrupted one.  A multiple of the row blocks in use (6, 8, 12);
@@ -44,21 +43,26 @@ class Step:
 
     Attributes:
         layer: what the step begins with; batch norm and ReLU begin a step of their own only where what they are given
-            is an output.
-        weight: (out, in, 3, 3) or (out, in), float32, batch norm not applied; None for a layer without one.  A view of
+            is an output, or where batch norm does not follow a convolution or linear layer.
+        weight: (out, in, k, k) or (out, in), float32, batch norm not applied; None for a layer without one.  A view of
             the mapped file where the file allows it.
         scale: (out,) float32 factor on the result, from batch norm; None for 1.
         bias: (out,) float32, added after the scale; None for pools and a ReLU.
-        relu: whether max(x, 0) follows.
+        activation: what follows, if anything.
         outputs: the names under which the result was asked for; most steps have none.
     """
 
-    layer: Conv2d | Linear | BatchNorm | ReLU | MaxPool | AdaptiveAvgPool
+    layer: Conv2d | Linear | BatchNorm | Activation | Pool | AdaptiveAvgPool | ConcatPool
     weight: NDArray[np.float32] | None = None
     scale: NDArray[np.float32] | None = None
     bias: NDArray[np.float32] | None = None
-    relu: bool = False
+    activation: Activation | None = None
     outputs: tuple[str, ...] = ()
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the step works on features (N, D), not on maps."""
+        return isinstance(self.layer, Linear) or (isinstance(self.layer, BatchNorm) and not self.layer.spatial)
 
     def scaled_weight(self) -> NDArray[np.float32]:
         """The weight with the scale applied: a new array, or the view itself when there is no scale."""
@@ -68,23 +72,26 @@ class Step:
         return self.weight * self.scale.reshape(-1, *[1] * (self.weight.ndim - 1))
 
 
-def check(outputs: Sequence[str], architecture: Architecture) -> tuple[str, ...]:
-    """The names of outputs, each once, as they were asked for.
+def check(outputs: Sequence[str] | None, architecture: Architecture) -> tuple[str, ...]:
+    """The names of outputs, each once, as they were asked for; None means the last layer's, the logits.
 
     Raises:
         UsageError: there are none, or the network has no layer of such a name.
         TypeError: a single str, or names that are no str.
     """
+    if outputs is None:
+        return (architecture.layers()[-1].name,)
     if isinstance(outputs, str):
         raise TypeError(f"outputs are several names, such as ({outputs!r},), not a str")
     for name in outputs:
         architecture.layer(name)
     if not outputs:
-        raise UsageError("cannot compute", "", "no output is asked for", f"{LOGITS} is the last layer")
+        last = architecture.layers()[-1].name
+        raise UsageError("cannot compute", "", "no output is asked for", f"{last} is the last layer")
     return tuple(dict.fromkeys(outputs))
 
 
-def steps(model: Model, outputs: Sequence[str] = (LOGITS,), *, fold: bool = True) -> Iterator[Step]:
+def steps(model: Model, outputs: Sequence[str] | None = None, *, fold: bool = True) -> Iterator[Step]:
     """The network as the engines run it, in order, as far as the last output.
 
     Dropout is gone, batch norm and ReLU are joined to what they follow, except behind an output: so the layer of a
@@ -92,16 +99,22 @@ def steps(model: Model, outputs: Sequence[str] = (LOGITS,), *, fold: bool = True
 
     Args:
         model: weights and architecture.
-        outputs: names of layers, as `check` returns them.
+        outputs: names of layers, as `check` takes them.
         fold: join batch norm; without it the sums are those of the network as it was trained.
     """
     group: list[Layer] = []
-    points = _points(model.architecture, outputs)
+    points = _points(model.architecture, check(outputs, model.architecture))
     for (layer, names), (following, _) in zip(points, [*points[1:], (None, ())], strict=True):
         group.append(layer)
-        if names or not isinstance(following, BatchNorm | ReLU if fold else ReLU):
+        if names or not _joins(following, group, fold):
             yield _step(model, group, names)
             group = []
+
+
+def _joins(following: Layer | None, group: list[Layer], fold: bool) -> bool:
+    if isinstance(following, BatchNorm):
+        return fold and len(group) == 1 and isinstance(group[0], Conv2d | Linear)
+    return isinstance(following, Activation) and isinstance(group[-1], Conv2d | Linear | BatchNorm)
 
 
 def _points(architecture: Architecture, outputs: Sequence[str]) -> list[tuple[Layer, tuple[str, ...]]]:
@@ -124,10 +137,10 @@ def _step(model: Model, group: list[Layer], outputs: tuple[str, ...]) -> Step:
     first = group[0]
     assert not isinstance(first, Dropout)
     norm = next((layer for layer in group if isinstance(layer, BatchNorm)), None)
-    relu = any(isinstance(layer, ReLU) for layer in group)
+    activation = next((layer for layer in group if isinstance(layer, Activation)), None)
     weight = model.array(f"{first.key}.weight") if isinstance(first, Conv2d | Linear) else None
     scale, bias = _affine(model, first, norm)
-    return Step(first, weight, scale, bias, relu, outputs)
+    return Step(first, weight, scale, bias, activation, outputs)
 
 
 def _affine(
@@ -136,15 +149,18 @@ def _affine(
     """Scale and bias of a layer and the batch norm that is joined to it."""
     # In double precision, so that folding itself adds no error to speak of.
     bias = None
-    if isinstance(layer, Linear) or (isinstance(layer, Conv2d) and layer.bias):
-        bias = model.array(f"{layer.key}.bias").astype(np.float64)
-    elif isinstance(layer, Conv2d):
-        bias = np.zeros(layer.out_channels)
+    if isinstance(layer, Conv2d | Linear):
+        if layer.bias:
+            bias = model.array(f"{layer.key}.bias").astype(np.float64)
+        else:
+            bias = np.zeros(layer.out_channels if isinstance(layer, Conv2d) else layer.out_features)
     if norm is None:
         return None, None if bias is None else bias.astype(np.float32)
-    gamma, beta, mean, variance = (
-        model.array(f"{norm.key}.{name}").astype(np.float64)
-        for name in ("weight", "bias", "running_mean", "running_var")
+    mean, variance, *affine = (
+        model.array(key).astype(np.float64)
+        for key in (f"{norm.key}.running_mean", f"{norm.key}.running_var", f"{norm.key}.weight", f"{norm.key}.bias")
+        if norm.affine or ".running_" in key
     )
-    scale = gamma / np.sqrt(variance + BATCH_NORM_EPS)
+    gamma, beta = affine or (1.0, 0.0)
+    scale = gamma / np.sqrt(variance + norm.eps)
     return scale.astype(np.float32), (((0 if bias is None else bias) - mean) * scale + beta).astype(np.float32)

@@ -11,7 +11,7 @@ from vggcli.engines import devices, folding
 from vggcli.engines.openvino_import import import_openvino
 from vggcli.engines.pages import PageDropper
 from vggcli.errors import DeviceError
-from vggcli.network.layers import AdaptiveAvgPool, BatchNorm, Conv2d, Linear, MaxPool
+from vggcli.network.layers import Activation, AdaptiveAvgPool, ConcatPool, Conv2d, Linear, Pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ class OpenVINOEngine:
         self,
         model: Model,
         precision: str = "auto",
-        outputs: Sequence[str] = (folding.LOGITS,),
+        outputs: Sequence[str] | None = None,
         threads: int | None = None,
     ) -> None:
         self._outputs = folding.check(outputs, model.architecture)
@@ -143,15 +143,15 @@ def _config(precision: str, threads: int) -> dict[str, Any]:
 
 
 def _graph(model: Model, outputs: tuple[str, ...]) -> tuple[Any, dict[str, int]]:
-    """From images (N, size, size, 3) uint8, any N, to the outputs, float32; and the place of each among the results."""
+    """From images (N, size, size, channels) uint8, any N, to the outputs, float32; and the place of each of those."""
     import numpy as np
     from openvino import Model as Graph
     from openvino import opset13 as op
 
     recipe = model.recipe
-    images = op.parameter([-1, recipe.size, recipe.size, 3], np.uint8, name="images")
-    # (x / 255 - mean) / std, as one multiplication and one addition.
-    scale = (1 / (255 * np.array(recipe.std))).astype(np.float32)
+    images = op.parameter([-1, recipe.size, recipe.size, recipe.channels], np.uint8, name="images")
+    # (x / 255 - mean) / std, as one multiplication and one addition; without the 255 where values go that far.
+    scale = (1 / (255 // recipe.value_range * np.array(recipe.std))).astype(np.float32)
     shift = (-np.array(recipe.mean) / np.array(recipe.std)).astype(np.float32)
     node = op.add(op.multiply(op.convert(images, "f32"), op.constant(scale)), op.constant(shift))
     node = op.transpose(node, op.constant(np.array([0, 3, 1, 2])))
@@ -159,7 +159,7 @@ def _graph(model: Model, outputs: tuple[str, ...]) -> tuple[Any, dict[str, int]]
     results: list[Any] = []
     positions: dict[str, int] = {}
     for step in folding.steps(model, outputs):
-        if isinstance(step.layer, Linear) and not flat:
+        if step.is_flat and not flat:
             node, flat = _padded_rows(op.reshape(node, op.constant(np.array([0, -1])), special_zero=True)), True
         node = _node(step, node)
         if step.outputs:
@@ -195,23 +195,58 @@ def _node(step: folding.Step, node: Any) -> Any:
     from openvino import opset13 as op
 
     layer = step.layer
-    if isinstance(layer, MaxPool):
-        return op.max_pool(node, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
+    if isinstance(layer, Pool):
+        return _pooled(layer, node)
     if isinstance(layer, AdaptiveAvgPool):
         return op.adaptive_avg_pool(node, op.constant(np.array([layer.size, layer.size])))
-    is_spatial = isinstance(layer, Conv2d) or (isinstance(layer, BatchNorm) and layer.spatial)
-    shape, scale = (1, -1, 1, 1) if is_spatial else (1, -1), step.scale
+    if isinstance(layer, ConcatPool):
+        axes = op.constant(np.array([2, 3]))
+        return op.concat([op.reduce_max(node, axes, True), op.reduce_mean(node, axes, True)], 1)
+    if isinstance(layer, Activation):
+        return _activated(layer, node)
+    shape, scale = (1, -1) if step.is_flat else (1, -1, 1, 1), step.scale
     # Shared with the map, not copied: OpenVINO reads the file's pages straight into its own layout.
     if isinstance(layer, Conv2d):
         weight, scale = core_op.Constant(step.scaled_weight(), shared_memory=True), None
-        node = op.convolution(node, weight, [1, 1], [1, 1], [1, 1], [1, 1])
+        padding = [layer.kernel // 2] * 2
+        node = op.convolution(node, weight, [1, 1], padding, padding, [1, 1])
     elif isinstance(layer, Linear):
         node = op.matmul(node, core_op.Constant(step.weight, shared_memory=True), False, True)
     if scale is not None:
         node = op.multiply(node, op.constant(scale.reshape(shape)))
     if step.bias is not None:
         node = op.add(node, op.constant(step.bias.reshape(shape)))
-    return op.relu(node) if step.relu else node
+    return node if step.activation is None else _activated(step.activation, node)
+
+
+def _pooled(layer: Pool, node: Any) -> Any:
+    from openvino import opset13 as op
+
+    if layer.average:
+        return op.avg_pool(node, [2, 2], [0, 0], [0, 0], [2, 2], True)
+    return op.max_pool(node, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
+
+
+def _activated(layer: Activation, node: Any) -> Any:
+    import numpy as np
+    from openvino import opset13 as op
+
+    match layer.function:
+        case "leaky_relu":
+            return op.prelu(node, op.constant(np.array([layer.alpha], np.float32)))
+        case "elu":
+            return op.elu(node, layer.alpha)
+        case "gelu":
+            return op.gelu(node, "erf")
+        case "silu":
+            return op.swish(node)
+        case "relu6":
+            return op.clamp(node, 0.0, 6.0)
+        case "tanh":
+            return op.tanh(node)
+        case "sigmoid":
+            return op.sigmoid(node)
+    return op.relu(node)
 
 
 def _failed(error: RuntimeError) -> Exception:

@@ -19,15 +19,15 @@ _users = 0
 
 
 def conv2d_without_tf32(x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """The 3x3 convolution, padding 1, in full single precision: by default CUDA's round to 10 bits of mantissa.
+    """A convolution that keeps the map's size, in full single precision: by default CUDA's round to 10 bits.
 
     What `torch.nn.functional.conv2d` comes to, with the last argument its own instead of the process's switch.
     """
     import torch
 
-    cudnn, ones = torch.backends.cudnn, [1, 1]
+    cudnn, ones, padding = torch.backends.cudnn, [1, 1], [kernel.shape[-1] // 2] * 2
     switches = (cudnn.benchmark, cudnn.deterministic, cudnn.enabled)
-    return torch._convolution(x, kernel, bias, ones, ones, ones, False, [0, 0], 1, *switches, False)
+    return torch._convolution(x, kernel, bias, ones, padding, ones, False, [0, 0], 1, *switches, False)
 
 
 @contextmanager

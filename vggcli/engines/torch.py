@@ -44,7 +44,7 @@ class TorchEngine:
         model: Model,
         device: str = "auto",
         precision: str = "auto",
-        outputs: Sequence[str] = (folding.LOGITS,),
+        outputs: Sequence[str] | None = None,
         threads: int | None = None,
     ) -> None:
         outputs = folding.check(outputs, model.architecture)

@@ -1,7 +1,8 @@
 """From an input to the network's pixels: decode, orient, convert to RGB, resize.  Pillow's side of reading images.
 
 The result equals torchvision's `Resize((224, 224))` (or `Resize(256), CenterCrop(224)`) on the same picture to the
-bit; the division by 255 and the normalisation belong to the engines, so images travel as bytes.
+bit; the division by 255 and the normalisation belong to the engines, so images travel as bytes, their channels in the
+order that the network sees.
 
 Nothing here changes a setting of Pillow, of `warnings` or of the process: loaders with different limits work side by
 side and beside a host program's own use of Pillow.
@@ -75,7 +76,7 @@ class Decoded:
     """What became of one image.
 
     Attributes:
-        pixels: the network's input, (size, size, 3) uint8, RGB.
+        pixels: the network's input, (size, size, channels) uint8, in the recipe's channel order.
         truncated: the image data ended early, and the missing part was filled up.
         picture: on request the upright picture before it was resized, (H, W, 3) uint8, RGB, its longer side reduced to
             `MAX_PICTURE_SIDE`; else None.
@@ -154,8 +155,7 @@ class ImageLoader:
         if decoded is not None:
             return decoded
         if self.decoding.fast:
-            recipe = self.decoding.recipe
-            side = 2 * (recipe.resize_to if recipe.resize == "crop" else recipe.size)
+            side = 2 * self.decoding.recipe.side
             picture.draft(None, (side, side))
         ended = truncated.load(picture, self.decoding.allow_truncated, lambda error: _is_cut(error, stream))
         self._check(picture.size)  # an icon has the size of what lies inside
@@ -179,7 +179,14 @@ class ImageLoader:
     def _finished(self, picture: Image.Image, numbers: modes.Numbers | None = None, ended: bool = False) -> Decoded:
         picture = modes.to_eight_bits(picture, numbers)
         # Grey is resized as grey and becomes RGB when it is small: the same numbers in a quarter of the memory.
-        return Decoded(np.asarray(modes.to_rgb(self._fit(picture))), ended, self.kept(picture))
+        return Decoded(self.arranged(np.asarray(self._fit(picture))), ended, self.kept(picture))
+
+    def arranged(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """RGB (size, size, 3) or grey (size, size) in the order of the recipe, (size, size, channels)."""
+        order = self.decoding.recipe.channel_order
+        if order == "bgr":
+            return np.ascontiguousarray(pixels[:, :, ::-1])
+        return pixels[:, :, None] if order == "grey" else pixels
 
     def elsewhere(self, picture: ImageFile.ImageFile) -> Decoded | None:
         """A file's image when something else than Pillow has decoded it; the picture is unread, and must stay so."""
@@ -213,21 +220,36 @@ class ImageLoader:
         return picture if method is None else picture.transpose(method)
 
     def _fit(self, picture: Image.Image) -> Image.Image:
+        """In mode RGB, or L for networks of one channel."""
+        recipe = self.decoding.recipe
+        mode = "L" if recipe.channel_order == "grey" else "RGB"
+        if mode == "L":
+            picture = picture.convert(mode)
         resized = self.resized(*picture.size)
         # Resize(256) leaves a picture of that size alone; Resize((224, 224)) filters even then, which changes nothing.
         if resized != picture.size:
-            picture = picture.resize(resized, Image.Resampling.BILINEAR)
-        size = self.decoding.recipe.size
+            picture = picture.resize(resized, Image.Resampling[recipe.interpolation.upper()])
+        if picture.mode != mode:
+            picture = picture.convert(mode)
+        size = recipe.size
         left, top = round((resized[0] - size) / 2), round((resized[1] - size) / 2)
-        return picture.crop((left, top, left + size, top + size)) if self.decoding.recipe.resize == "crop" else picture
+        if min(resized) >= size:
+            return picture.crop((left, top, left + size, top + size)) if resized != (size, size) else picture
+        square = Image.new(picture.mode, (size, size), recipe.colour)
+        square.paste(picture, (-left, -top))
+        return square
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height after resizing and before the centre crop, if there is one."""
+        """Width and height after resizing and before the centre is taken or the rest filled up."""
         recipe = self.decoding.recipe
+        side = recipe.side
         if recipe.resize == "squash":
-            return recipe.size, recipe.size
+            return side, side
+        if recipe.resize == "letterbox":
+            longer = max(width, height)
+            return max(1, round(width / longer * side)), max(1, round(height / longer * side))
         shorter = min(width, height)
-        width, height = int(recipe.resize_to * width / shorter), int(recipe.resize_to * height / shorter)
+        width, height = int(side * width / shorter), int(side * height / shorter)
         if width * height > self.decoding.max_pixels:
             raise _TooManyPixelsError("enlarging it takes")
         return width, height

@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, ImageFile
 
 from vggcli.images import signatures
 from vggcli.images.decode import Decoded, Decoding, ImageLoader
+from vggcli.images.recipe import Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +66,8 @@ class DeviceImageLoader(ImageLoader):
     def elsewhere(self, picture: ImageFile.ImageFile) -> Decoded | None:
         """The image from the device; None where the host must do it."""
         if not self._usable or picture.format != "JPEG" or picture.mode not in ("RGB", "L"):
+            return None
+        if not _resizes_as(self.decoding.recipe):
             return None
         size = self.resized(*self._oriented_size(picture))
         stream = picture.fp
@@ -116,7 +119,7 @@ class DeviceImageLoader(ImageLoader):
         left, top = round((width - size) / 2), round((height - size) / 2)
         pixels = pixels[0, :, top : top + size, left : left + size].round().clamp(0, 255).to(torch.uint8)
         picture = self.kept(Image.fromarray(_on_host(image))) if self.keep_picture else None
-        return Decoded(_on_host(pixels), picture=picture)
+        return Decoded(self.arranged(_on_host(pixels)), picture=picture)
 
     def _orientation(self, picture: Image.Image) -> int:
         if not self.decoding.exif:
@@ -140,6 +143,12 @@ class DeviceImageLoader(ImageLoader):
             if self._usable:
                 self._usable = False
                 logging.getLogger("vggcli").warning("JPEGs are decoded on the host: %s", why)
+
+
+def _resizes_as(recipe: Recipe) -> bool:
+    """Whether a recipe's pictures are what the device makes: colours, bilinear, without bars."""
+    is_filled = recipe.resize == "letterbox" or recipe.side < recipe.size
+    return recipe.interpolation == "bilinear" and recipe.channel_order != "grey" and not is_filled
 
 
 def _on_host(image: torch.Tensor) -> NDArray[np.uint8]:

@@ -13,18 +13,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from vggcli.network.architecture import Architecture
 from vggcli.network.layers import (
-    BATCH_NORM_EPS,
-    KERNEL,
+    Activation,
     AdaptiveAvgPool,
-    Architecture,
     BatchNorm,
+    ConcatPool,
     Conv2d,
     Dropout,
     Layer,
     Linear,
-    MaxPool,
-    ReLU,
+    Pool,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class VGG(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W), float, normalised, to logits (N, num_classes)."""
+        """Images (N, 3, H, W), float, normalised, to logits (N, num_classes); without a classifier to flat features."""
         x = self.features(x)  # (N, 512, H/32, W/32)
         x = self.avgpool(x)  # (N, 512, 7, 7)
         x = torch.flatten(x, 1)  # (N, 25088)
@@ -96,18 +95,42 @@ def module_of(layer: Layer) -> nn.Module:
     """The torch module of one layer."""
     match layer:
         case Conv2d():
-            return nn.Conv2d(layer.in_channels, layer.out_channels, KERNEL, padding=1, bias=layer.bias)
+            padding = layer.kernel // 2
+            return nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel, padding=padding, bias=layer.bias)
         case BatchNorm():
             kind = nn.BatchNorm2d if layer.spatial else nn.BatchNorm1d
-            return kind(layer.channels, eps=BATCH_NORM_EPS)
+            return kind(layer.channels, eps=layer.eps, affine=layer.affine)
         case Linear():
-            return nn.Linear(layer.in_features, layer.out_features)
-        case MaxPool():
-            return nn.MaxPool2d(2)
+            return nn.Linear(layer.in_features, layer.out_features, layer.bias)
+        case Pool():
+            return nn.AvgPool2d(2) if layer.average else nn.MaxPool2d(2)
         case AdaptiveAvgPool():
             return nn.AdaptiveAvgPool2d(layer.size)
         case Dropout():
             return nn.Dropout(layer.p)
-        case ReLU():
-            return nn.ReLU(inplace=True)
+        case ConcatPool():
+            return _ConcatPool2d()
+        case Activation():
+            return _activation(layer)
     raise TypeError(f"no module for {layer}")
+
+
+class _ConcatPool2d(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((x.amax((2, 3), keepdim=True), x.mean((2, 3), keepdim=True)), 1)
+
+
+def _activation(layer: Activation) -> nn.Module:
+    if layer.function == "leaky_relu":
+        return nn.LeakyReLU(layer.alpha, inplace=True)
+    if layer.function == "elu":
+        return nn.ELU(layer.alpha, inplace=True)
+    kinds: dict[str, nn.Module] = {
+        "relu": nn.ReLU(inplace=True),
+        "gelu": nn.GELU(),
+        "silu": nn.SiLU(inplace=True),
+        "relu6": nn.ReLU6(inplace=True),
+        "tanh": nn.Tanh(),
+        "sigmoid": nn.Sigmoid(),
+    }
+    return kinds[layer.function]

@@ -6,10 +6,11 @@ Source of weights, hashes and accuracies: torchvision's model metadata (a test h
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vggcli.errors import UsageError
-from vggcli.network.layers import Architecture
+from vggcli.network.architecture import Architecture, vgg
+from vggcli.network.layers import Conv2d, Layer
 
 WEIGHTS_HOST = "https://download.pytorch.org/models"
 DEFAULT_VARIANT = "vgg16_bn"
@@ -75,7 +76,7 @@ CONFIGURATIONS = {
 
 
 def _row(name: str, configuration: str, hash_prefix: str, size_mib: float, top1: float, top5: float) -> Variant:
-    architecture = Architecture(CONFIGURATIONS[configuration], batch_norm=name.endswith("_bn"))
+    architecture = vgg(CONFIGURATIONS[configuration], batch_norm=name.endswith("_bn"))
     return Variant(
         name, configuration, architecture, WeightsFile(f"{name}-{hash_prefix}.pth", name), size_mib, top1, top5
     )
@@ -85,7 +86,7 @@ def _row(name: str, configuration: str, hash_prefix: str, size_mib: float, top1:
 _DEMO_ROW = Variant(
     DEMO,
     "A/8",
-    Architecture(_stages((1, 1, 2, 2, 2), (8, 16, 32, 64, 64)), batch_norm=True, hidden=(64, 64), num_classes=10),
+    vgg(_stages((1, 1, 2, 2, 2), (8, 16, 32, 64, 64)), batch_norm=True, hidden=(64, 64), num_classes=10),
     None,
     0.676,
     0.0,
@@ -141,6 +142,12 @@ def published(name: str) -> WeightsFile | None:
 
 
 def of_architecture(architecture: Architecture) -> Variant | None:
-    """The zoo's row with these stages and batch norm; the classifier's widths are free."""
-    key = (architecture.stages, architecture.batch_norm)
-    return next((v for v in VARIANTS.values() if (v.architecture.stages, v.architecture.batch_norm) == key), None)
+    """The zoo's row with these convolutions, batch norms, activations and pools; biases and the classifier are free."""
+    found = _features(architecture)
+    return next((row for row in VARIANTS.values() if _features(row.architecture) == found), None)
+
+
+def _features(architecture: Architecture) -> list[Layer]:
+    """The convolutional part, without what the same network may have or not."""
+    layers = (layer for layer in architecture.layers() if layer.key.startswith("features"))
+    return [replace(layer, bias=True) if isinstance(layer, Conv2d) else layer for layer in layers]

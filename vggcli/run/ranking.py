@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def to_record(result: Result, output: str, names: tuple[str, ...], top_k: int) -> Record:
-    """The record of one result: softmax over all classes, the best `top_k` of them.
+def to_record(result: Result, output: str, names: tuple[str, ...], top_k: int, activation: str = "softmax") -> Record:
+    """The record of one result: the probabilities of all classes, the best `top_k` of them.
 
     Args:
         result: with the logits (num_classes,) among its outputs, or an error.
         output: name of the last layer.
-        names: of the classes, in index order.
+        names: of the classes, in index order; two of them share a single logit.
+        activation: "softmax" or "sigmoid".
     """
     path = result.item.path
     if result.error is not None:
@@ -29,14 +30,33 @@ def to_record(result: Result, output: str, names: tuple[str, ...], top_k: int) -
     if not np.isfinite(logits).all():
         why = "the network's output is not a number; the weights may hold NaN or infinite values"
         return Record(path, failure=Failure("model", why))
-    return Record(path, best(logits, names, top_k), truncated=result.truncated)
+    return Record(path, best(logits, names, top_k, activation), truncated=result.truncated)
 
 
-def best(logits: NDArray[np.float32], names: tuple[str, ...], top_k: int) -> tuple[Prediction, ...]:
+def best(
+    logits: NDArray[np.float32], names: tuple[str, ...], top_k: int, activation: str = "softmax"
+) -> tuple[Prediction, ...]:
     """The most probable classes, best first; equal ones in index order."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities = exponentials / exponentials.sum()
+    probabilities = to_probabilities(logits, len(names), activation)
     order = np.argsort(-probabilities, kind="stable")[:top_k]
     return tuple(
         Prediction(rank, int(index), names[index], float(probabilities[index])) for rank, index in enumerate(order, 1)
     )
+
+
+def to_probabilities(logits: NDArray[np.float32], classes: int, activation: str) -> NDArray[np.float64]:
+    """Logits (num_classes,) to probabilities (classes,).
+
+    A single logit of two classes is the second's against the first's: its sigmoid is the second's probability.
+    """
+    values = logits.astype(np.float64)
+    if (len(values), classes) == (1, 2):
+        values, activation = np.array([0.0, values[0]]), "softmax"
+    if activation == "sigmoid":
+        # Of the smaller side, whose exponential cannot overflow.
+        small = np.exp(-np.abs(values))
+        sigmoid: NDArray[np.float64] = np.where(values < 0, small, 1) / (1 + small)
+        return sigmoid
+    exponentials = np.exp(values - values.max())
+    softmax: NDArray[np.float64] = exponentials / exponentials.sum()
+    return softmax

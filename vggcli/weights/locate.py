@@ -10,6 +10,7 @@ from vggcli.network import zoo
 from vggcli.weights import store
 from vggcli.weights.download.urls import shown
 
+FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")  # the weights of a model folder, as hubs lay it out
 DEMO_FILE = Path(__file__).resolve().parent.parent / "demo" / "digits.safetensors"
 
 
@@ -17,7 +18,8 @@ def locate(weights: str | None, arch: str | None, options: store.FetchOptions) -
     """The weights file that a command line means, fetched if it must be.
 
     Args:
-        weights: a path, "demo", the name of a published file or of a variant; None for the variant's ImageNet weights.
+        weights: a file, a model folder, "demo", the name of a published file or of a variant; None for the variant's
+            ImageNet weights.
         arch: the variant asked for; None for what the weights say.
 
     Raises:
@@ -27,7 +29,7 @@ def locate(weights: str | None, arch: str | None, options: store.FetchOptions) -
     if weights is None:
         weights = zoo.variant(arch or zoo.DEFAULT_VARIANT).name
     elif os.path.lexists(weights) and weights != zoo.DEMO and not _is_folder_named_as(weights):
-        return Path(weights)
+        return file_in(Path(weights))
     if weights == zoo.DEMO:
         return DEMO_FILE
     row = zoo.VARIANTS.get(weights)
@@ -40,6 +42,29 @@ def locate(weights: str | None, arch: str | None, options: store.FetchOptions) -
     return store.fetch(file.url, file.sha256_prefix, options)
 
 
+def is_model_folder(path: Path) -> bool:
+    """Whether this is a folder with weights in it, as hubs lay it out."""
+    return any((path / name).is_file() for name in FOLDER_FILES)
+
+
+def file_in(path: Path) -> Path:
+    """The weights file of a model folder, e.g. its model.safetensors; a path that is no folder itself.
+
+    Raises:
+        WeightsError: a folder without such a file.
+    """
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in FOLDER_FILES if (path / name).is_file()), None)
+    if found is not None:
+        return found
+    if any((path / f"{name}.index.json").exists() for name in FOLDER_FILES):
+        why, step = "its weights are in several files", "Save them as one file"
+    else:
+        why, step = f"it is a folder without {' or '.join(FOLDER_FILES)}", "Name the weights file inside it"
+    raise WeightsError("cannot read weights", str(path), why, step)
+
+
 def _is_folder_named_as(variant: str) -> bool:
-    """A folder `vgg16`, of results say, is no weights file; then the variant is meant."""
-    return variant in zoo.VARIANTS and os.path.isdir(variant)
+    """A folder `vgg16`, of results say, is no model; then the variant is meant."""
+    return variant in zoo.VARIANTS and os.path.isdir(variant) and not is_model_folder(Path(variant))

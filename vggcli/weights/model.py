@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggcli.errors import MismatchError
-from vggcli.images.recipe import IMAGENET, Recipe
+from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
-from vggcli.network.layers import Architecture, Shape
-from vggcli.weights import class_names, key_mapping, state_dict
-from vggcli.weights.checkpoint import Checkpoint, Tensor, open_checkpoint
-from vggcli.weights.description import differences, first_few, notes
+from vggcli.network.architecture import Architecture
+from vggcli.network.layers import Shape
+from vggcli.weights import class_names, neighbours, parametrized, recipes, state_dict
+from vggcli.weights.checkpoint import Checkpoint, open_checkpoint
+from vggcli.weights.description import first_few, notes
 from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.parametrized import AnyTensor
+from vggcli.weights.reading import reading as reader
+from vggcli.weights.reading.problem import BrokenChainError
+from vggcli.weights.reading.reading import Reading
+from vggcli.weights.statements import WeightsFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +29,6 @@ if TYPE_CHECKING:
 _FLOAT32_BYTES = 4
 _LARGEST_GROWTH = 8  # of a file's bytes to float32 weights: four for int8, twice where tensors are tied
 _ALWAYS_BYTES = 64 << 20
-_LARGEST_SIZE = 1024  # a file of nothing but expanded tensors could ask for any
 
 
 @dataclass(frozen=True)
@@ -31,31 +36,38 @@ class Model:
     """Weights and the network that they belong to; several engines and threads may read it at once.
 
     Attributes:
-        variant: zoo name.
+        variant: zoo name, or what the network has where the zoo has none such, e.g. "VGG of 17+1 layers".
         path: the weights file.
-        mapping: dialect, architecture and where each tensor is.
-        labels: class names in index order.
-        recipe: from an RGB image to the input.
+        reading: layout, architecture, where each tensor is, and the size of its images.
+        labels: class names in index order; two where a single logit decides between them.
+        recipe: from an image to the input, and from logits to probabilities.
+        warning: what had to be assumed of the recipe, one sentence that must be said; empty when nothing had.
         notes: what the user should know about the file, one sentence each.
     """
 
     variant: str
     path: Path
-    mapping: key_mapping.KeyMapping
+    reading: Reading
     labels: tuple[str, ...]
     recipe: Recipe
+    warning: str
     notes: tuple[str, ...]
-    _tensors: Mapping[str, Tensor] = field(repr=False)
+    _tensors: Mapping[str, AnyTensor] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
 
     @property
     def architecture(self) -> Architecture:
-        return self.mapping.architecture
+        return self.reading.architecture
 
     @property
     def name(self) -> str:
         """The weights as shown to people: the file's name, or "demo"."""
         return zoo.DEMO if self.path == DEMO_FILE else self.path.name
+
+    @property
+    def has_independent_labels(self) -> bool:
+        """Whether several classes, or none, may be those of an image: a sigmoid each, but not one for two classes."""
+        return self.recipe.activation == "sigmoid" and len(self.labels) == self.architecture.num_classes
 
     def array(self, key: str) -> NDArray[np.float32]:
         """The tensor of a canonical key, float32 in the network's shape; a view of the mapped file where it can be.
@@ -66,20 +78,20 @@ class Model:
         """
         self._check_size()
         shape: Shape = self.architecture.tensors()[key]
-        array: NDArray[np.float32] = self._tensors[self.mapping.sources[key]].float32().reshape(shape)
+        array: NDArray[np.float32] = self._tensors[self.reading.sources[key]].float32().reshape(shape)
         return array
 
     def _check_size(self) -> None:
         """Refuse a few bytes that stand for gigabytes: an engine would have to lay out every number."""
         size = self._checkpoint.size
-        needed = sum(self._tensors[key].numel for key in self.mapping.sources.values()) * _FLOAT32_BYTES
+        needed = sum(self._tensors[key].numel for key in self.reading.sources.values()) * _FLOAT32_BYTES
         if needed > _LARGEST_GROWTH * size + _ALWAYS_BYTES:
             why = f"its tensors repeat the same few numbers: {needed:,} bytes of weights in a file of {size:,}"
             raise MismatchError("cannot classify with", str(self.path), why, "Save each tensor with clone()")
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every tensor of the network that the file has, by canonical key."""
-        return {key: self.array(key) for key in self.mapping.sources}
+        return {key: self.array(key) for key in self.reading.sources}
 
     def check_numbers(self) -> None:
         """Refuse weights with NaN or infinite values: an engine may turn them into finite, wrong probabilities.
@@ -92,7 +104,7 @@ class Model:
         import numpy as np
 
         not_finite = []
-        for key, source in self.mapping.sources.items():
+        for key, source in self.reading.sources.items():
             array = self.array(key)
             # One pass without a temporary array; only a sum that is not finite is worth a closer look.
             with np.errstate(over="ignore", invalid="ignore"):
@@ -120,14 +132,27 @@ class Model:
 
 
 def open_model(
-    path: Path, arch: str | None = None, labels_path: str | None = None, *, what: str = "cannot classify with"
+    path: Path,
+    arch: str | None = None,
+    labels_path: str | None = None,
+    recipe: recipes.RecipeOptions | None = None,
+    *,
+    what: str = "cannot classify with",
+    needs_classifier: bool = True,
 ) -> Model:
     """Open a weights file and make sure that it is a whole VGG, and the one asked for.
 
+    Args:
+        path: the file.
+        arch: the variant that it must be.
+        labels_path: a file of class names.
+        what: for errors, what is being done with it.
+        needs_classifier: refuse a file of features only.
+
     Raises:
         CheckpointError: the file cannot be read.
-        MismatchError: it is no VGG, another one than `arch`, or lacks tensors.
-        UsageError: `arch` is unknown, or the labels do not fit.
+        MismatchError: it is no VGG, or another one than `arch`.
+        UsageError: `arch` is unknown, or the labels or the recipe do not fit.
     """
     asked = zoo.variant(arch) if arch else None
     file = zoo.published(path.name)
@@ -140,11 +165,18 @@ def open_model(
         weights = state_dict.find(checkpoint)
         if weights is None:
             raise MismatchError(what, str(path), "it holds no named tensors", f"See `vgg inspect {path}`")
-        variant, mapping = _checked(read(weights), asked, path, what)
+        try:
+            tensors, done, found = read(weights, checkpoint.root)
+        except BrokenChainError as problem:
+            see = f"`vgg inspect {path}` lists what it holds"
+            raise MismatchError(what, str(path), problem.why, problem.next_step or see) from None
+        if needs_classifier:
+            check_classifies(found, path, what)
+        _check_variant(found, asked, path, what)
         try:
             named = class_names.choose(
                 checkpoint,
-                mapping.architecture.num_classes,
+                found.architecture.num_classes,
                 labels_path,
                 beside=None if path == DEMO_FILE else path,
                 is_imagenet=file is not None,
@@ -152,52 +184,93 @@ def open_model(
         except labels.UnusableError as error:
             why = f"its class names cannot be used: {error}"
             raise MismatchError(what, str(path), why, "Give the names with --labels FILE, one a line") from error
+        choice = choose_recipe(checkpoint, weights, found, path, recipe)
     except BaseException:
         checkpoint.close()
         raise
+    row = zoo.of_architecture(found.architecture)
     return Model(
-        variant.name,
+        row.name if row else describe(found.architecture),
         path,
-        mapping,
+        found,
         named.names,
-        recipe_of(mapping),
-        notes(mapping, variant.name, weights) + named.notes,
-        weights.tensors,
+        choice.recipe,
+        choice.warning,
+        (*notes(found, row.name if row else None, weights), *done, *named.notes, *choice.notes),
+        tensors,
         checkpoint,
     )
 
 
-def read(weights: state_dict.StateDict) -> key_mapping.KeyMapping | None:
-    """What VGG a state_dict is, None when it is none."""
-    return key_mapping.read(weights.shapes, [row.architecture for row in zoo.VARIANTS.values()])
+def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, AnyTensor], tuple[str, ...], Reading]:
+    """What network a state_dict is: its tensors, what was computed of them in words, and the reading.
+
+    Args:
+        weights: the state_dict.
+        root: what the checkpoint holds; programs that prune keep the list of widths and pools in it.
+
+    Raises:
+        BrokenChainError: it is none.
+    """
+    tensors, done = parametrized.resolved(weights.tensors)
+    rows = root.get("cfg") if isinstance(root, Mapping) else None
+    return tensors, done, reader.read({key: tensor.shape for key, tensor in tensors.items()}, rows, weights.hints)
 
 
-def recipe_of(mapping: key_mapping.KeyMapping) -> Recipe:
-    """How images are brought to the network's input."""
-    architecture = mapping.architecture
-    return IMAGENET if architecture.adaptive else IMAGENET.with_size(architecture.native_size)
+def describe(architecture: Architecture) -> str:
+    """A network that the zoo has no name for, in words."""
+    linears = f"+{len(architecture.linears)} layers" if architecture.linears else " convolutions"
+    return f"VGG of {len(architecture.convolutions)}{linears}"
 
 
-def _checked(
-    mapping: key_mapping.KeyMapping | None, asked: zoo.Variant | None, path: Path, what: str
-) -> tuple[zoo.Variant, key_mapping.KeyMapping]:
-    """The variant of a mapping that can be run; MismatchError says what stands against it."""
-    see = f"`vgg inspect {path}` lists what it holds"
-    if mapping is None:
-        raise MismatchError(what, str(path), "its keys are those of no VGG layout that vgg knows", see)
-    found = zoo.of_architecture(mapping.architecture)
-    size = mapping.architecture.native_size
-    if not mapping.architecture.adaptive and size > _LARGEST_SIZE:
-        why = f"its classifier is for images of {size} pixels a side, and vgg takes {_LARGEST_SIZE} at most"
-        raise MismatchError(what, str(path), why, see)
-    if mapping.features_only:
-        why = f"it holds the convolutions of {found.name if found else 'a VGG'} and no classifier, so it has no classes"
+def choose_recipe(
+    checkpoint: Checkpoint,
+    weights: state_dict.StateDict,
+    found: Reading,
+    path: Path | None,
+    options: recipes.RecipeOptions | None = None,
+) -> recipes.Choice:
+    """How images are brought to the network's input.
+
+    Args:
+        path: of the file; None when it is not on this machine, and so has no neighbours.
+
+    Raises:
+        UsageError: an option cannot be, or does not fit the network.
+    """
+    architecture = found.architecture
+    network = recipes.NetworkInput(
+        size=found.size.pixels,
+        channels=architecture.in_channels,
+        takes_any=architecture.adaptive,
+        smallest=architecture.smallest_size,
+        classes=architecture.num_classes,
+        guess=found.size.guess,
+    )
+    beside = neighbours.Neighbours()
+    if path is not None and path != DEMO_FILE:
+        beside = neighbours.find(path, architecture.num_classes or None, architecture)
+    file = WeightsFile(path, checkpoint.root, checkpoint.metadata, weights.tensors, beside)
+    return recipes.choose(file, network, options)
+
+
+def check_classifies(found: Reading, path: Path, what: str = "cannot classify with") -> None:
+    """Refuse a file of features, which has no classes, with a MismatchError."""
+    if found.features_only:
+        why = f"it holds the convolutions of {_name(found)} and no classifier, so it has no classes"
         next_step = f"Use weights with a classifier, e.g. those of `vgg download {zoo.DEFAULT_VARIANT}`"
         raise MismatchError(what, str(path), why, next_step)
-    if asked is not None and found is not None and found is not asked:
-        why = f"it holds {found.name}, not {asked.name}"
-        raise MismatchError(what, str(path), why, f"Leave --arch out, or say --arch {found.name}")
-    if found is None or not mapping.fits:
-        name = found.name if found else "any VGG of the zoo"
-        raise MismatchError(what, str(path), f"it does not fit {name}: {differences(mapping)}", see)
-    return found, mapping
+
+
+def _check_variant(found: Reading, asked: zoo.Variant | None, path: Path, what: str) -> None:
+    """Refuse a network that is not the one asked for with a MismatchError."""
+    row = zoo.of_architecture(found.architecture)
+    if asked is not None and row is not asked:
+        why = f"it holds {_name(found)}, not {asked.name}"
+        say = f"Leave --arch out, or say --arch {row.name}" if row else "Leave --arch out"
+        raise MismatchError(what, str(path), why, say)
+
+
+def _name(found: Reading) -> str:
+    row = zoo.of_architecture(found.architecture)
+    return row.name if row else f"a {describe(found.architecture)}"

@@ -61,6 +61,9 @@ def tar() -> bytes:
         pytest.param(npy(), "NumPy array", "torch.save", id="npy"),
         pytest.param(npz(), "NumPy arrays", "torch.save", id="npz"),
         pytest.param(b"\x89HDF\r\n\x1a\n" + b"\0" * 40, "HDF5", "torch.save", id="h5"),
+        pytest.param(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM", "MATLAB", "loadmat", id="mat"),
+        pytest.param(b"\4\0\0\0\1\0\0\0\3\0\0\0V 1\r\0\0\0nn.Sequential", "Torch7", "torchfile", id="t7"),
+        pytest.param(b"\x0a\x15VGG_ILSVRC_16_layers" + b"\0" * 20, "Caffe", "torchvision's keys", id="caffemodel"),
         pytest.param(b"\x08\x07\x12\x07pytorch" + b"\0" * 20, "ONNX", "torch.save", id="onnx"),
         pytest.param(b"\x08\x01\x12\x07" + b"\0" * 20, "SavedModel", "torch.save", id="savedmodel"),
         pytest.param(b"\x1c\0\0\0TFL3" + b"\0" * 20, "TensorFlow Lite", "torch.save", id="tflite"),
@@ -87,6 +90,13 @@ def test_the_kind_of_file_is_named(data: bytes, what: str, next_step: str, tmp_p
     assert what in error.why
     assert next_step in error.next_step
     assert error.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("VGG.caffemodel", "Caffe"), ("vgg_face.T7", "Torch7"), ("imagenet-vgg.mat", "MATLAB")]
+)
+def test_a_name_tells_what_the_first_bytes_do_not(name: str, what: str, tmp_path: Path) -> None:
+    assert what in problem(b"\x0b\x07 of another origin" * 9, tmp_path / name).why
 
 
 def fifo(path: Path) -> None:

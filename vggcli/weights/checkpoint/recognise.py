@@ -21,6 +21,13 @@ UNPACK = "Unpack it and name the weights file inside"
 IMAGE = "it is an image"
 NAME_WEIGHTS = "Name a .pth, .pt, .bin or .safetensors file"
 
+_REST = "put its weights under torchvision's keys, and save them with torch.save"
+MATLAB = ("it is a MATLAB file (.mat), as MatConvNet publishes VGGs", f"Read it with scipy.io.loadmat, {_REST}")
+TORCH7 = ("it is a Torch7 file of Lua (.t7)", f"Read it with the package torchfile, {_REST}")
+CAFFE = ("it is a Caffe model (.caffemodel)", f"Read it with Caffe, {_REST}")
+# Of formats whose first bytes say little; a PyTorch file may well have such a name, so it is looked at last.
+ENDINGS = {".mat": MATLAB, ".t7": TORCH7, ".caffemodel": CAFFE}
+
 # what the first bytes match -> what the file is, what to do
 OTHERS: list[tuple[bytes, str, str]] = [
     (
@@ -38,6 +45,9 @@ OTHERS: list[tuple[bytes, str, str]] = [
         "it is JSON text, perhaps a server's error message or a model's configuration",
         DOWNLOAD_AGAIN,
     ),
+    (rb"MATLAB [57]\.\d MAT-file", *MATLAB),
+    (rb"\x04\0\0\0\x01\0\0\0.\0\0\0(V \d|nn\.)", *TORCH7),
+    (rb"\x0a.VGG_", *CAFFE),
     (rb"\x93NUMPY", "it is a NumPy array (.npy)", EXPORT),
     (rb"\x89HDF\r\n\x1a\n", "it is an HDF5 file, as Keras and TensorFlow write (.h5)", EXPORT),
     (rb"\x08[\x02-\x20][\x12\x1a\x22\x28\x32\x3a\x42]", "it is an ONNX model", EXPORT),
@@ -75,6 +85,9 @@ def recognise(source: Source) -> str:
     for pattern, what, next_step in OTHERS:
         if re.match(pattern, head, re.DOTALL):
             raise Unreadable(what, next_step)
+    ending = source.name[source.name.rfind(".") :].lower()
+    if ending in ENDINGS:
+        raise Unreadable(*ENDINGS[ending])
     if head[257:262] == b"ustar":
         raise Unreadable("it is a tar archive, or a checkpoint of PyTorch 0.1", f"{UNPACK}, or save it again")
     if head[:1] in OLD_PICKLE_STARTS:

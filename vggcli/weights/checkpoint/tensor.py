@@ -229,7 +229,7 @@ def make_tensor(storage: Storage, dtype: str, offset: object, shape: object, str
         if first + _span(sizes, steps) > held:
             raise Unreadable(f"a tensor of shape {list(sizes)} reaches beyond its storage of {storage.nbytes:,} bytes")
         if numel > max(held, limits.REPEATED_ELEMENTS):
-            raise Unreadable(f"a tensor of shape {list(sizes)} repeats a storage of {storage.nbytes:,} bytes")
+            raise Unreadable(f"a tensor of shape {list(sizes)} is too large: it repeats {storage.nbytes:,} bytes")
     return Tensor(dtype, sizes, steps, first, storage)
 
 
