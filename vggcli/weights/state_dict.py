@@ -36,6 +36,9 @@ class StateDict:
 def find(checkpoint: Checkpoint) -> StateDict | None:
     """The weights among all that a checkpoint holds; None when it holds no dict of named tensors."""
     found = list(_candidates(checkpoint.root, ()))
+    # Training keeps NumPy arrays beside its weights; only where there are no tensors are they the weights.
+    ours = [(path, {key: tensor for key, tensor in some.items() if not tensor.is_array}) for path, some in found]
+    found = [candidate for candidate in ours if candidate[1]] or found
     if not found:
         return None
     largest = max(len(tensors) for _, tensors in found)

@@ -10,7 +10,7 @@ from vggcli.weights.checkpoint.pickle.machine import Machine
 from vggcli.weights.checkpoint.pickle.persistent import parse_storage_id
 from vggcli.weights.checkpoint.pickle.tree import to_plain_data
 from vggcli.weights.checkpoint.problems import Unreadable, quote
-from vggcli.weights.checkpoint.recognise import name_archive
+from vggcli.weights.checkpoint.recognise import HEAD, name_archive
 from vggcli.weights.checkpoint.source import Cursor, Source
 from vggcli.weights.checkpoint.tensor import Storage
 
@@ -32,12 +32,20 @@ def read_zip(source: Source, thorough: bool) -> object:
     storages = _Storages(source, archive)
     pickle = archive.members[storages.folder + PICKLE]
     if pickle.size > limits.PICKLE_BYTES:
-        raise Unreadable(f"its pickle has {pickle.size:,} bytes, too many", "Save the tensors only")
+        raise _too_large(pickle.size, source.read(archive.start(pickle), HEAD))
     start = archive.start(pickle)
     root = to_plain_data(Machine(Cursor(source, start, start + pickle.size), storages.load).run(), source.size)
     if thorough:
         storages.locate()
     return root
+
+
+def _too_large(size: int, head: bytes) -> Unreadable:
+    if b"numpy" in head and b"_reconstruct" in head:
+        why = f"it holds NumPy arrays in place of tensors, in a pickle of {size:,} bytes; up to {limits.PICKLE_BYTES:,}"
+        step = "Save tensors: torch.save({key: torch.as_tensor(a) for key, a in arrays.items()}, 'weights.pth')"
+        return Unreadable(f"{why} are read", step)
+    return Unreadable(f"its pickle has {size:,} bytes, too many", "Save the tensors only")
 
 
 class _Storages:

@@ -78,8 +78,8 @@ def test_counters_and_default_dictionaries_become_plain(protocol: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
-@pytest.mark.parametrize("value", [np.float64(0.5), np.int64(3), np.arange(4), np.dtype("f4")])
-def test_numpys_values_are_kept_by_name_and_never_made(protocol: int, value: object) -> None:
+@pytest.mark.parametrize("value", [np.float64(0.5), np.int64(3)])
+def test_numpys_scalars_are_kept_by_name_and_never_made(protocol: int, value: object) -> None:
     (kept,) = run(pickle.dumps([value], protocol))  # type: ignore[misc]
     assert isinstance(kept, Opaque)
 

@@ -1,13 +1,14 @@
 """The names that a checkpoint may look up, each with what stands in for calling it. Every other name is refused.
 
 Nothing here is imported or called. The list follows torch's own for `weights_only=True`, less what would need its
-objects, plus NumPy's scalars and arrays, which training checkpoints hold beside the weights: they are kept by name.
+objects, plus NumPy's scalars and arrays, which training checkpoints hold beside the weights: scalars are kept by name,
+and arrays of numbers are read as data.
 """
 
 from __future__ import annotations
 
 from vggcli.weights.checkpoint import limits
-from vggcli.weights.checkpoint.pickle import rebuild
+from vggcli.weights.checkpoint.pickle import arrays, rebuild
 from vggcli.weights.checkpoint.pickle.rebuild import Arguments, Call, never, opaque, pending_tensor, refused
 from vggcli.weights.checkpoint.pickle.values import Global, Opaque
 from vggcli.weights.checkpoint.problems import Unsupported
@@ -50,15 +51,19 @@ MENTIONED = [
     "torch.storage.UntypedStorage",
     "torch.storage._UntypedStorage",
 ]
-NUMPY = [
-    *(
-        f"numpy.{core}.{name}"
+NUMPY: dict[str, Call] = {
+    **{
+        f"numpy.{core}.{name}": call
         for core in ("core", "_core")
-        for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")
-    ),
-    "numpy.dtype",
-    "numpy.ndarray",
-]
+        for name, call in {
+            "multiarray.scalar": opaque(f"numpy.{core}.multiarray.scalar"),
+            "multiarray._reconstruct": arrays.reconstruct,
+            "numeric._frombuffer": arrays.from_buffer,
+        }.items()
+    },
+    "numpy.dtype": arrays.array_type,
+    "numpy.ndarray": opaque("numpy.ndarray"),
+}
 
 
 def _tensor_of_class(arguments: Arguments) -> object:
@@ -116,7 +121,7 @@ CALLS: dict[str, Call] = {
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": DEVICE_TENSOR,
     "torch._utils._rebuild_xla_tensor": DEVICE_TENSOR,
     **dict.fromkeys(MENTIONED, never),
-    **{name: opaque(name) for name in NUMPY},
+    **NUMPY,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from vggcli.weights.checkpoint import limits
-from vggcli.weights.checkpoint.pickle.values import Global, Opaque, PendingTensor
+from vggcli.weights.checkpoint.pickle.values import ArrayType, Global, Opaque, PendingArray, PendingTensor
 from vggcli.weights.checkpoint.problems import Unreadable
 from vggcli.weights.checkpoint.tensor import Storage, Tensor
 
@@ -74,6 +74,10 @@ class _Copier:
             if value.value is None:
                 raise Unreadable(f"its pickle is damaged: a {value.name} without contents")
             value = value.value
+        if isinstance(value, PendingArray):
+            value = value.value or Opaque("numpy.ndarray")
+        if isinstance(value, ArrayType):
+            return Opaque("numpy.dtype")
         if isinstance(value, Storage):
             return Opaque("torch.storage")
         if isinstance(value, Global):
