@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 from vggcli.errors import UsageError, WeightsError
 from vggcli.images.recipe import IMAGENET, RECIPES, Recipe
 from vggcli.network import zoo
-from vggcli.network.layers import Architecture
 from vggcli.weights import neighbours, recipes, statements, store
 from vggcli.weights.locate import DEMO_FILE, locate
 from vggcli.weights.model import Model, open_model
@@ -500,7 +499,7 @@ def test_weights_in_several_files_are_refused(tmp_path: Path) -> None:
 def test_the_network_of_a_file_without_a_classifier_has_neighbours_too(tmp_path: Path) -> None:
     write(tmp_path / "config.json", {"num_classes": 1000, "pretrained_cfg": TIMM})
 
-    found = neighbours.find(tmp_path / "w.pth", None, Architecture(zoo.CONFIGURATIONS["A"]))
+    found = neighbours.find(tmp_path / "w.pth", None, zoo.VARIANTS["vgg11"].architecture)
 
     assert found.config is not None
     assert recipes.choose(WeightsFile(None, {}, {}, {}, found), NetworkInput()).recipe.name == "half"
