@@ -124,7 +124,7 @@ def test_a_recipe_file_is_said_too(document: object, weights: Any, tmp_path: Pat
     ("document", "why"),
     [
         ({"lr": 0.1}, "it says nothing of preprocessing"),
-        ({"size": 224, "std": [0, 0, 0]}, "it must not be 0"),
+        ({"size": 224, "std": [0, 0, 0]}, "it must be above 0"),
         ({"size": 224, "sise": 3}, "cannot use the recipe {path}: unknown field sise: a recipe has size."),
         ({"channel_order": "grey", "mean": [0], "std": [1]}, "its network takes 3 channels"),
     ],
@@ -177,7 +177,7 @@ def test_a_recipe_in_the_checkpoint_that_cannot_be_is_noted_and_not_used(weights
     model = opened(content, tmp_path)
 
     assert (model.recipe.source, model.warning) == ("assumed", ASSUMED)
-    assert "the recipe in the checkpoint is ignored: cannot use std [0.0, 0.0, 0.0]: it must not be 0" in model.notes
+    assert "the recipe in the checkpoint is ignored: cannot use std [0.0, 0.0, 0.0]: it must be above 0" in model.notes
 
 
 def test_a_configuration_without_mean_and_std_leaves_them_assumed(weights: Any, tmp_path: Path) -> None:
@@ -411,6 +411,30 @@ def test_a_grey_network_takes_the_mean_of_three() -> None:
     assert imagenet.channel_order == own.channel_order == "grey"
     assert (imagenet.mean, imagenet.std) == ((pytest.approx(0.449),), (pytest.approx(0.226),))
     assert (own.mean, own.std) == ((0.1307,), (0.3081,))
+
+
+@pytest.mark.parametrize(
+    "values", [[], [1, 2], ["a", "b", "c"], [1, None, 2], [float("nan")] * 3, [10**400] * 3, {}, "black"], ids=str
+)
+@pytest.mark.parametrize("field", ["mean", "std", "fill"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_no_colour_is_noted_and_not_used(channels: int, field: str, values: Any) -> None:
+    file = replace(NOTHING, root={"recipe": {"mean": 0.5, "std": 0.5, field: values}})
+
+    choice = choose(file, NetworkInput(channels=channels))
+
+    assert choice.recipe.source == "assumed"
+    assert choice.notes[0].startswith(f"the recipe in the checkpoint is ignored: cannot use {field}")
+
+
+@pytest.mark.parametrize("stated", [{"size": "crop"}, {"size": 9e9}, {"resize_to": {}}, {"resize_to": "all"}], ids=str)
+def test_lengths_that_are_none_are_noted_and_not_used(stated: dict[str, Any]) -> None:
+    file = replace(NOTHING, root={"recipe": {"size": 64, "resize_to": 80, "mean": 0.5, "std": 0.5} | stated})
+
+    for options in (RecipeOptions(), RecipeOptions(size=96)):
+        choice = choose(file, NetworkInput(), options)
+        assert (choice.recipe.source, choice.recipe.size) in (("assumed", options.size or 224), ("file", 96))
+        assert choice.recipe.side >= choice.recipe.size
 
 
 @pytest.mark.parametrize(
