@@ -146,8 +146,8 @@ def _recipe(
         if is_said:
             raise _unfit(size, network)
         size = network.size
-    before, side = stated.get("size"), values["resize_to"]
-    if before and before != size and all(map(is_number, (before, side, size))):
+    before, side = Recipe(stated.get("size", IMAGENET.size)).size, values["resize_to"]  # of a size that can be
+    if "size" in stated and before != size and is_number(side):
         values["resize_to"] = round(size * side / before)  # a crop keeps its share
     values["size"] = size
     return Recipe(**_for_channels(values, network.channels), source=statement.source)
