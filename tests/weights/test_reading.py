@@ -628,6 +628,38 @@ def test_convolutions_that_show_no_pools_are_refused(numbers: Iterable[int]) -> 
         read(convolutions(numbers))
 
 
+def named(names: Iterable[str], widths: Iterable[int]) -> dict[str, tuple[int, ...]]:
+    """A chain of convolutions under these names."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = 3
+    for name, width in zip(names, widths, strict=True):
+        shapes |= {f"{name}.weight": (width, channels, 3, 3), f"{name}.bias": (width,)}
+        channels = width
+    return shapes
+
+
+@pytest.mark.parametrize(
+    "form", ["conv{}_{}", "conv{}{}", "block{}_conv{}", "stage{}.conv{}", "body.conv{}.{}", "c{}x{}"]
+)
+def test_names_of_stage_and_number_show_the_stages(form: str) -> None:
+    names = [form.format(stage, number) for stage, size in enumerate((2, 1, 3), 1) for number in range(1, size + 1)]
+
+    assert read(named(names, [4] * 6)).architecture.stages == ((4, 4), (4,), (4, 4, 4))
+
+
+def test_the_papers_table_is_not_for_widths_that_speak_against_it() -> None:
+    names = [f"conv{number}" for number in range(1, 11)]
+    assert tuple(map(len, read(named(names, [4, 4, 8, 8, 16, 16, 32, 32, 32, 32])).architecture.stages)) == (2,) * 5
+    with pytest.raises(BrokenChainError, match="leave open where the pools are"):
+        read(named(names, [4, 4, 8, 8, 16, 16, 16, 32, 32, 32]))
+
+
+def test_a_layer_behind_imagenets_classes_leaves_open_what_stands_between() -> None:
+    shapes = {f"vgg.{key}": shape for key, shape in shapes_of(Torchvision, classes=1000).items()}
+    with pytest.raises(BrokenChainError, match=r"whether a ReLU stands between classifier\.6 and fc"):
+        read(shapes | {"fc.weight": (5, 1000), "fc.bias": (5,)})
+
+
 def convolutions(numbers: Iterable[int]) -> dict[str, tuple[int, ...]]:
     """A chain of narrow convolutions under these numbers."""
     shapes: dict[str, tuple[int, ...]] = {}

@@ -14,6 +14,7 @@ from vggcli.weights.reading.places import gap
 from vggcli.weights.reading.problem import BrokenChainError
 
 _DROPOUT = 0.5  # the paper's (section 3.1); keys do not say it
+_IMAGENET = 1000  # classes of a whole network that somebody has put a layer behind
 _MOST_BETWEEN = 3  # activation, dropout, and one more that does nothing
 _MOST_SORTED = 6  # linear layers whose order is looked for
 
@@ -126,6 +127,11 @@ def _between(unit: Unit, following: Unit) -> tuple[bool, bool]:
     """
     end = following.front or following.module
     found = gap(unit.module.parts, end.parts)
+    if found is None and unit.module.is_numbered and unit.module.outputs == _IMAGENET:
+        raise BrokenChainError(
+            f"whether a ReLU stands between {unit.module.key} and {end.key}, behind ImageNet's classes, is not known",
+            "Save the whole module with torch.save(model), which says it",
+        )
     if found is None or found.is_open:
         return True, unit.module.parent.endswith("pre_logits")  # timm's, which has a dropout
     free = found.free - (unit.norm is not None and unit.norm.parent == unit.module.parent)

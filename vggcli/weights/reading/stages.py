@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from vggcli.network import zoo
 from vggcli.weights.reading import keys
@@ -47,13 +47,24 @@ def _groups(units: Sequence[Unit]) -> tuple[list[Name], list[int | None]]:
     names: list[Name] = [unit.module.parts for unit in units]
     columns = _varying(names)
     if len(columns) == 1 and not all(isinstance(name[columns[0]], int) for name in names):
-        names = [keys.tokens(str(name[columns[0]])) for name in names]
+        names = _in_two_digits([keys.tokens(str(name[columns[0]])) for name in names])
         columns = _varying(names)
     groups: list[Name] = [name[: columns[0] + 1] for name in names]
     place = columns[-1]
     if len(columns) == 1 or len(set(groups)) == len(names):
         groups, place = [()] * len(names), columns[0]
     return groups, [_step(one[place : place + 1], other[place : place + 1]) for one, other in pairwise(names)]
+
+
+def _in_two_digits(names: list[Name]) -> list[Name]:
+    """Stage and number apart where names have both in one, as conv11, conv12, conv21; else as they are."""
+    found = [name[-1] for name in names]
+    numbers = [number for number in found if isinstance(number, int)]
+    if len(numbers) < len(names) or len(names) < 2 or numbers[0] != 11:
+        return names
+    if any(other not in (one + 1, 10 * (one // 10 + 1) + 1) for one, other in pairwise(numbers)) or numbers[-1] < 21:
+        return names
+    return [(*name[:-1], *divmod(number, 10)) for name, number in zip(names, numbers, strict=True)]
 
 
 def _varying(names: list[Name]) -> list[int]:
@@ -71,6 +82,8 @@ def _step(one: Name, other: Name) -> int | None:
 def _by_gaps(units: Sequence[Unit], steps: list[int | None]) -> tuple[int, ...]:
     """A pool between two convolutions widens the gap between their numbers."""
     table = TABLE.get(len(units))
+    if table is not None and _doubles_within(units, table):
+        table = None
     if None in steps:
         if table is None:
             raise _open(units)
@@ -94,6 +107,13 @@ def _by_gaps(units: Sequence[Unit], steps: list[int | None]) -> tuple[int, ...]:
     if len(candidates) > 1:
         raise _open(units)
     return candidates[0]
+
+
+def _doubles_within(units: Sequence[Unit], counts: Sequence[int]) -> bool:
+    """Whether a layer within a stage has twice the channels of the one before it: then these are not the stages."""
+    widths = [unit.module.outputs for unit in units]
+    ends = set(accumulate(counts))
+    return any(other == 2 * one for place, (one, other) in enumerate(pairwise(widths), 1) if place not in ends)
 
 
 def _counted(ends: Sequence[bool]) -> tuple[int, ...]:
