@@ -262,7 +262,8 @@ def test_no_label_reaches_the_terminal_raw(format: str, tmp_path: Path, vgg: Vgg
     assert output.code == 0
     assert not UNSAFE.search(output.out)
     assert not UNSAFE.search(output.err)
-    assert output.out.count("[bold]") == 100
+    # The table shows no class that is next to impossible, and keeps to the first of digits that are sure.
+    assert output.out.count("[bold]") == (10 if format == "table" else 100)
 
 
 # What a run reads is not what it writes

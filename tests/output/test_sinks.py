@@ -47,14 +47,10 @@ JSONL = (
 )
 
 TABLE = """\
-path                                     rank  index  label                              probability
-a.jpg                                       1    258  Samoyed                                 0.8732
-                                            2    104  =HYPERLINK(1)                           0.0000
-b\\t\\n.jpg                                empty: no bytes
-d/é\\xff\\x1b[31m.jpg                         1      0  tench, "Tinca"                          1.0000
-                                            2      1  x                                       0.0000
-                                         truncated: the image data ends early, the prediction rests
-                                         on its first part
+████████▊   87.3%  Samoyed                          a.jpg
+✗ empty: no bytes                                   b\\t\\n.jpg
+██████████ 100.0%  tench, "Tinca"                   d/é\\xff\\x1b[31m.jpg
+                   truncated: the image data ends early, the prediction rests on its first part
 vgg16_bn, weights vgg16_bn-6c64b313.pth, squash 224, torch engine on cpu in fp32
 """
 

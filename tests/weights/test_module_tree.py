@@ -128,6 +128,18 @@ def test_a_module_beside_the_weights_speaks_of_its_part(prefix: str, tmp_path: P
     ]
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_network_beside_its_own_weights_speaks_of_all_of_it(prefix: str, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.SiLU())
+    state = {prefix + key: tensor for key, tensor in network.state_dict().items()}
+    with open_checkpoint(save({"model": network, "state_dict": state}, tmp_path / "w", "zip")) as checkpoint:
+        found = state_dict.find(checkpoint)
+
+    assert found is not None
+    assert (found.wrapper, found.others) == (("state_dict",), (("model",),))
+    assert [(layer.key, layer.kind) for layer in found.hints] == [(f"{prefix}0", "Linear"), (f"{prefix}1", "SiLU")]
+
+
 def test_a_state_dict_alone_has_no_hints(tmp_path: Path) -> None:
     with open_checkpoint(save(nn.Linear(2, 2).state_dict(), tmp_path / "w", "zip")) as checkpoint:
         found = state_dict.find(checkpoint)

@@ -140,15 +140,17 @@ def hints_beside(root: object, tensors: Mapping[str, Tensor]) -> tuple[LayerHint
 
 
 def _prefix(name: str, module: ModuleTree, tensors: Mapping[str, Tensor]) -> str | None:
-    """The prefix under which all tensors of a module of that name are among others, in the same shapes."""
-    if not name or not module.tensors:
-        return None
-    first = f"{name}.{next(iter(module.tensors))}"
-    ending = (key for key in tensors if f".{key}".endswith(f".{first}"))
-    for prefix in (key[: len(key) - len(first) + len(name) + 1] for key in islice(ending, _MOST_BESIDE)):
-        there = [tensors.get(prefix + key) for key in module.tensors]
-        if all(a is not None and a.shape == b.shape for a, b in zip(there, module.tensors.values(), strict=True)):
-            return prefix
+    """The prefix under which all tensors of a module are among others, in the same shapes: its name, or the network's.
+
+    None when they are not there.
+    """
+    first = next(iter(module.tensors), "")
+    for ending in (f".{name}.{first}", f".{first}") if first else ():
+        same = (key for key in tensors if f".{key}".endswith(ending))
+        for prefix in (key[: len(key) - len(first)] for key in islice(same, _MOST_BESIDE)):
+            there = (tensors.get(prefix + key) for key in module.tensors)
+            if all(a and a.shape == b.shape for a, b in zip(there, module.tensors.values(), strict=True)):
+                return prefix
     return None
 
 

@@ -47,6 +47,9 @@ def find(checkpoint: Checkpoint) -> StateDict | None:
         CheckpointError: a pickled module in it is larger than any network.
     """
     found = list(_candidates(checkpoint.root, (), checkpoint.path))
+    # Training keeps NumPy arrays beside its weights; only where there are no tensors are they the weights.
+    ours = [(path, {key: t for key, t in some.items() if not t.is_array}, module) for path, some, module in found]
+    found = [candidate for candidate in ours if candidate[1]] or found
     if not found:
         return None
     largest = max(len(tensors) for _, tensors, _ in found)

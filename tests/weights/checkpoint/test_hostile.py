@@ -181,6 +181,7 @@ def test_names_are_harmless_on_a_terminal(tmp_path: Path) -> None:
 # Names that published attacks call, and scanners of pickles list; each as a plain pickle of protocol 0, which nothing
 # but that name marks as one.
 ATTACKS = (
+    "pipes.Template crypt.crypt telnetlib.Telnet "
     "os.system posix.system nt.system subprocess.Popen subprocess.check_output builtins.eval builtins.exec "
     "__builtin__.eval builtins.getattr builtins.__import__ builtins.compile builtins.open commands.getoutput "
     "importlib.import_module runpy.run_path runpy._run_code pty.spawn socket.create_connection shutil.rmtree "
@@ -211,6 +212,30 @@ def test_what_attacks_call_is_named_also_in_a_plain_pickle(name: str, tmp_path: 
     assert isinstance(error, ForbiddenError)
     assert error.names == (name.replace("__builtin__", "builtins"),)
     assert "other tools" in error.next_step
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("code/model.py", b"")],
+        [("constants.pkl", b"\x80\x02).")],
+        [("byteorder", b"middle")],
+        [("../other/data.pkl", b"\x80\x02).")],
+    ],
+    ids=["as a program", "as a program of constants", "in an odd byte order", "with a pickle beside it"],
+)
+def test_no_other_reason_to_refuse_a_file_hides_an_attack(members: list[tuple[str, bytes]], tmp_path: Path) -> None:
+    error = problem(torch_zip(CALL.replace(b"COMMAND", text("true")) + b".", *members), tmp_path / "w.pth")
+
+    assert isinstance(error, ForbiddenError)
+    assert error.names == ("os.system",)
+
+
+def test_nor_does_a_pickle_that_is_too_long_to_be_read(tmp_path: Path) -> None:
+    padding = b"".join(b"B\0\0\x80\0" + bytes(8 << 20) + b"0" for _ in range(5))
+    code = CALL.replace(b"COMMAND", text("true")) + padding + b"."
+
+    assert isinstance(problem(torch_zip(code), tmp_path / "w.pth"), ForbiddenError)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +376,7 @@ BOMBS: dict[str, bytes] = {
     + b"0h\x01)h\x02\x92" * 80_000
     + b".",
     "items of objects without end": b"cm\nV\n)R(" + b"N" * 450_000 + b"e.",
-    "one array as a list again and again": b"cnumpy\ndtype\n(U\x02u1tR(K\x03U\x01|NNNNNK\0tbq\x01"
+    "one array as a list again and again": b"cnumpy\ndtype\n(U\x02S1tR(K\x03U\x01|NNNNNK\0tbq\x01"
     + b"0B\0\0\x01\0"
     + bytes(65_536)
     + b"q\x020cnumpy.core.multiarray\n_reconstruct\nq\x030("

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from checkpoint_examples import FORMATS, bounded, leaves, problem, save
+from torchvision import transforms
 
 from vggcli.errors import CheckpointError, ForbiddenError
-from vggcli.weights.checkpoint import open_checkpoint
+from vggcli.network import labels
+from vggcli.weights import class_names, state_dict
+from vggcli.weights.checkpoint import foreign_names, open_checkpoint
+from vggcli.weights.module_tree import transforms_in
 
 MUTATIONS = 2000  # of each format
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3).half(), "c": torch.tensor(7)}
@@ -31,6 +37,19 @@ def read_all(path: Path) -> str:
     except CheckpointError as error:
         return f"error: {str(path) in str(error)}"
     return "read"
+
+
+def read_objects(path: Path) -> str:
+    """The same, with everything that is made of a file's objects."""
+    try:
+        with open_checkpoint(path) as checkpoint:
+            state_dict.find(checkpoint)
+            class_names.in_checkpoint(checkpoint, 2)
+            list(transforms_in(checkpoint.root))
+            foreign_names(checkpoint.root)
+    except (CheckpointError, labels.UnusableError):
+        pass
+    return read_all(path)
 
 
 def mutate(data: bytes, chance: random.Random) -> bytes:
@@ -76,6 +95,31 @@ def test_mutations_end_in_a_result_or_a_clean_error(form: str, tmp_path: Path) -
                 raise AssertionError(f"mutation {number}: {error!r}") from error
     assert set(ends) <= ENDS
     assert ends["error: True"] > 100
+    assert ends["read"] > 100
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+def test_mutations_of_objects_end_in_a_result_or_a_clean_error(form: str, tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LeakyReLU(0.2))
+    saved = {
+        "model": network,
+        "args": Namespace(classes=np.array(["a", "b"]), lr=np.float64(0.5)),
+        "class_to_idx": {"a": np.int64(0), "b": np.int64(1)},
+        "transforms": transforms.Compose([transforms.CenterCrop(8)]),
+    }
+    data = save(saved, tmp_path / "good", form).read_bytes()
+    path = tmp_path / "bad"
+    chance = random.Random(20261121)
+    ends: Counter[str] = Counter()
+    with bounded(seconds=240, memory=1 << 30):
+        for number in range(MUTATIONS):
+            path.write_bytes(mutate(data, chance))
+            try:
+                ends[read_objects(path)] += 1
+            except Exception as error:
+                raise AssertionError(f"mutation {number}: {error!r}") from error
+    assert set(ends) <= ENDS
     assert ends["read"] > 100
 
 

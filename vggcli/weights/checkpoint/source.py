@@ -197,7 +197,9 @@ class Cursor:
                 raise damaged_pickle("it ends early")
             raise truncated(self._source.size, here + length)
         if here + length > self.stop:
-            raise Unreadable(f"its pickle is larger than {limits.PICKLE_BYTES >> 20} MiB", "Save the tensors only")
+            raise Unreadable(
+                f"its pickle is larger than {limits.PICKLE_BYTES >> 20} MiB", "Name a file of the weights alone"
+            )
         rest = self._block[self._at :]
         more = min(max(BLOCK, length - len(rest)), self._end - self._read)
         self._block, self._at = rest + self._source.read(self._read, more), 0

@@ -78,6 +78,35 @@ class Storage:
         return self.source.view(start + offset, length)
 
 
+class InlineStorage(Storage):
+    """Bytes that stand in the pickle itself, as those of a NumPy array do.
+
+    Args:
+        data: the bytes.
+    """
+
+    __slots__ = ("_data",)
+
+    def __init__(self, dtype: str, data: bytes, big_endian: bool) -> None:
+        super().__init__(_NoSource(), dtype, len(data), lambda: 0, big_endian)
+        self._data = data
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return a copy of `length` bytes from `offset`: one may write to it."""
+        return memoryview(bytearray(self._data[offset : offset + length]))
+
+
+class _NoSource:
+    """The file of numbers that were read with the pickle."""
+
+    name = "a NumPy array"
+    size = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Nothing else is there."""
+        return b""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Tensor:
     """A tensor as saved.
@@ -95,6 +124,11 @@ class Tensor:
     stride: tuple[int, ...]
     offset: int = field(repr=False)
     storage: Storage = field(repr=False)
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it was a NumPy array, whose numbers stand in the pickle."""
+        return isinstance(self.storage, InlineStorage)
 
     @property
     def numel(self) -> int:

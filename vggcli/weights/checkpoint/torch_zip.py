@@ -9,12 +9,14 @@ from vggcli.weights.checkpoint.archive import Archive
 from vggcli.weights.checkpoint.pickle.machine import Machine
 from vggcli.weights.checkpoint.pickle.persistent import parse_storage_id
 from vggcli.weights.checkpoint.pickle.tree import to_plain_data
-from vggcli.weights.checkpoint.problems import Unreadable, quote
-from vggcli.weights.checkpoint.recognise import name_archive
+from vggcli.weights.checkpoint.pickle.values import Opaque
+from vggcli.weights.checkpoint.problems import Forbidden, Unreadable, quote
+from vggcli.weights.checkpoint.recognise import HEAD, name_archive
 from vggcli.weights.checkpoint.source import Cursor, Source
 from vggcli.weights.checkpoint.tensor import Storage
 
 PICKLE = "data.pkl"
+MOST_PICKLES = 4  # looked at in an archive that is refused anyway; TorchScript has two
 BYTE_ORDERS = {b"little": False, b"big": True}
 
 
@@ -29,15 +31,47 @@ def read_zip(source: Source, thorough: bool) -> object:
         Unreadable: it is not such a file, or damaged.
     """
     archive = Archive(source)
-    storages = _Storages(source, archive)
-    pickle = archive.members[storages.folder + PICKLE]
-    if pickle.size > limits.PICKLE_BYTES:
-        raise Unreadable(f"its pickle has {pickle.size:,} bytes, too many", "Save the tensors only")
-    start = archive.start(pickle)
+    try:
+        storages = _Storages(source, archive)
+        pickle = archive.members[storages.folder + PICKLE]
+        start = archive.start(pickle)
+        if pickle.size > limits.PICKLE_BYTES:
+            raise _too_large(pickle.size, source.read(start, HEAD))
+    except Unreadable:
+        _name_attacks(source, archive)
+        raise
     root = to_plain_data(Machine(Cursor(source, start, start + pickle.size), storages.load).run(), source.size)
     if thorough:
         storages.locate()
     return root
+
+
+def _name_attacks(source: Source, archive: Archive) -> None:
+    """Look at what the pickles of an archive ask for that is refused for another reason.
+
+    Members beside them, or a pickle too many, must not keep anybody from being warned.
+
+    Raises:
+        Forbidden: one asks for what only attacks need.
+    """
+    pickles = [member for name, member in archive.members.items() if name.endswith(".pkl")]
+    for pickle in pickles[:MOST_PICKLES]:
+        try:
+            start = archive.start(pickle)
+            end = start + min(pickle.size, limits.PICKLE_BYTES)
+            Machine(Cursor(source, start, end), lambda saved_id: Opaque("torch.storage")).run()
+        except Forbidden:
+            raise
+        except Unreadable:
+            continue
+
+
+def _too_large(size: int, head: bytes) -> Unreadable:
+    if b"numpy" in head and b"_reconstruct" in head:
+        why = f"it holds NumPy arrays in place of tensors, in a pickle of {size:,} bytes; up to {limits.PICKLE_BYTES:,}"
+        step = "Save tensors: torch.save({key: torch.as_tensor(a) for key, a in arrays.items()}, 'weights.pth')"
+        return Unreadable(f"{why} are read", step)
+    return Unreadable(f"its pickle has {size:,} bytes, too many", "Name a file of the weights alone")
 
 
 class _Storages:

@@ -131,9 +131,9 @@ def test_a_scalar_of_numpys_is_the_plain_value(protocol: int, value: Any) -> Non
     assert type(found) is type(value.item())
 
 
-def test_other_byte_orders_are_turned(tmp_path: Path) -> None:
-    (found,) = tree([np.array([1, 258], ">i4")], tmp_path / "w")
-    assert found == [1, 258]
+def test_other_byte_orders_are_turned() -> None:
+    kind = pickle.dumps(np.dtype(">i4"), 2)[2:-1]
+    assert run(b"cnumpy.core.multiarray\nscalar\n(" + kind + b"C\x04\0\0\x01\x02tR.") == 258
 
 
 def tree(value: list[Any], path: Path) -> list[Any]:
@@ -151,8 +151,7 @@ def tree(value: list[Any], path: Path) -> list[Any]:
         np.array(["cat", "dog", "né"]),
         np.array(["cat", "dog"], object),
         np.array([b"cat", b"dog"]),
-        np.arange(3),
-        np.array([0.5, 1.5], "f4"),
+        np.array(["cat", "dog"]).astype(">U3"),
     ],
     ids=lambda array: str(array.dtype),
 )
@@ -167,12 +166,12 @@ def test_a_short_array_of_one_dimension_is_a_list(array: np.ndarray[Any, Any], t
 
 @pytest.mark.parametrize(
     "value",
-    [np.zeros((2, 2)), np.zeros(100_000), np.zeros(2, "c8"), np.datetime64("2020-01-01"), np.zeros(2, "f4,i4")],
+    [np.array([["a"]]), np.full(100_000, "a"), np.complex64(1), np.datetime64("2020-01-01"), np.zeros(2, "f4,i4")],
     ids=lambda value: str(value.dtype) + str(value.shape),
 )
 def test_whatever_else_numpy_pickles_stays_an_object(value: Any, tmp_path: Path) -> None:
     (kept,) = tree([value], tmp_path / "w")
-    assert isinstance(kept, Inert)
+    assert isinstance(kept, Inert | Opaque)
     assert kept.name.startswith("numpy.")
 
 

@@ -1,14 +1,14 @@
 """The names that mean something here, each with what stands in for calling it.
 
 Nothing here is imported or called. The list follows torch's own for `weights_only=True`, less what would need its
-objects, plus NumPy's numbers and texts, which people keep beside the weights, and the helpers of pickle itself. What is
+objects, plus NumPy's numbers, texts and arrays, which are read as data, and the helpers of pickle itself. What is
 called by any other name becomes an `Inert` object, or is refused when only attacks need it (`hostile`).
 """
 
 from __future__ import annotations
 
 from vggcli.weights.checkpoint import limits
-from vggcli.weights.checkpoint.pickle import numpy_values, rebuild
+from vggcli.weights.checkpoint.pickle import arrays, numpy_values, rebuild
 from vggcli.weights.checkpoint.pickle.rebuild import Arguments, Call, never, opaque, pending_tensor, refused
 from vggcli.weights.checkpoint.pickle.values import Global
 from vggcli.weights.checkpoint.problems import Unsupported
@@ -112,11 +112,11 @@ CALLS: dict[str, Call] = {
     "copyreg._reconstructor": rebuild.reconstructed,
     "copyreg.__newobj__": rebuild.new_object,
     "copyreg.__newobj_ex__": rebuild.new_object_with_keywords,
-    "numpy.dtype": numpy_values.kind,
+    "numpy.dtype": arrays.array_type,
     "numpy.ndarray": opaque("numpy.ndarray"),
     **{f"{core}.multiarray.scalar": numpy_values.scalar for core in NUMPY_CORES},
-    **{f"{core}.multiarray._reconstruct": numpy_values.array for core in NUMPY_CORES},
-    **{f"{core}.numeric._frombuffer": opaque("numpy.ndarray") for core in NUMPY_CORES},
+    **{f"{core}.multiarray._reconstruct": arrays.reconstruct for core in NUMPY_CORES},
+    **{f"{core}.numeric._frombuffer": arrays.from_buffer for core in NUMPY_CORES},
 }
 
 

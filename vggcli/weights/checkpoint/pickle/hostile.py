@@ -16,9 +16,10 @@ _HARMLESS = frozenset(
     string threading time types typing uuid weakref zoneinfo""".split()
 )
 _ELSEWHERE = frozenset(  # gone from newer Pythons, or never in its list of modules
-    """aiohttp boto3 cloudpickle cmd2 commands cPickle dill distutils docker execnet fabric ftplib git httplib httpx
-    imp invoke ipykernel IPython jedi joblib jsonpickle lib2to3 nt paramiko pexpect pip pkg_resources plumbum psutil
-    requests sh setuptools sympy telnetlib urllib2 urllib3 xmlrpclib yaml""".split()
+    """aiohttp asynchat asyncore boto3 cgi cgitb cloudpickle cmd2 commands cPickle crypt dill distutils docker
+    execnet fabric ftplib git httplib httpx imp invoke ipykernel IPython jedi joblib jsonpickle lib2to3 nntplib
+    nt paramiko pexpect pip pipes pkg_resources plumbum psutil requests setuptools sh smtpd spwd sympy telnetlib
+    urllib2 urllib3 xmlrpclib yaml""".split()
 )
 _MODULES = (
     "logging.config",
@@ -46,7 +47,7 @@ _MODULES = (
     "torch.fx.experimental",
     "torch.fx.graph_module",
     "torch.hub",
-    "torch.jit",
+    "torch.jit.unsupported_tensor_ops",
     "torch.multiprocessing",
     "torch.ops",
     "torch.package",

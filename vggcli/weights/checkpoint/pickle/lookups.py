@@ -104,7 +104,7 @@ class Lookups:
             elif isinstance(argument, (str, bytes)):
                 self._copied += len(argument)
         if self._copied > limits.COPIED_BYTES:
-            raise Unreadable("its pickle copies the same things over and over", "Save the tensors only")
+            raise Unreadable("its pickle copies the same things over and over", "Name a file of the weights alone")
 
 
 def _renamed(module: str) -> str:

@@ -69,7 +69,7 @@ class Machine:
             ACTIONS[action](self, reader(self._cursor))
             if len(stack) > limits.STACK_ITEMS:
                 raise damaged("it piles up too many values")
-        raise Unreadable(f"its pickle has more than {limits.OPCODES:,} steps", "Save the tensors only")
+        raise Unreadable(f"its pickle has more than {limits.OPCODES:,} steps", "Name a file of the weights alone")
 
     # stack
 

@@ -1,71 +1,58 @@
-"""NumPy's scalars and short lists as plain values: class names and indices come as them. NumPy is not imported.
+"""NumPy's scalars, and short arrays of texts or objects, as plain values: class names and indices come as them.
 
-Source: NumPy's `scalar_reduce`, `array_reduce` and `arraydescr_reduce` (numpy/_core/src/multiarray). Whatever else
-NumPy pickles stays an `Inert` object.
+Source: NumPy's `scalar_reduce`, `array_reduce` and `arraydescr_reduce` (numpy/_core/src/multiarray). Arrays of numbers
+are read in `arrays`; whatever else NumPy pickles stays an `Inert` object or a name.
 """
 
 from __future__ import annotations
 
-from struct import Struct
+from struct import calcsize, unpack
 
 from vggcli.weights.checkpoint import limits
-from vggcli.weights.checkpoint.pickle.values import Inert
+from vggcli.weights.checkpoint.pickle.values import ArrayType, Inert
 
-NUMBERS = dict(zip("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split(), "?bhiqBHIQefd", strict=True))
-Value = bool | int | float | str
-
-
-def kind(arguments: tuple[object, ...]) -> Inert:
-    """Stand for numpy.dtype(code, align, copy), whose byte order follows as its state."""
-    return Inert("numpy.dtype", arguments)
+_INTEGERS = {"int8": "b", "int16": "h", "int32": "i", "int64": "q"}
+_CODES = {"bool": "?", **_INTEGERS, **{f"u{dtype}": code.upper() for dtype, code in _INTEGERS.items()}}
+_CODES |= {"float16": "e", "float32": "f", "float64": "d"}
 
 
 def scalar(arguments: tuple[object, ...]) -> object:
     """Stand for scalar(dtype, bytes): the number or text itself where it is a plain one."""
     match arguments:
+        case (ArrayType() as kind, bytes() as data) if kind.dtype in _CODES:
+            code = (">" if kind.big_endian else "<") + _CODES[kind.dtype]
+            if len(data) == calcsize(code):
+                return unpack(code, data)[0]
         case (Inert("numpy.dtype") as dtype, bytes() as data):
-            values = _values(dtype, data, 1)
-            return values[0] if values is not None else Inert("numpy.generic", arguments)
-        case (Inert("numpy.dtype"), plain):  # a Python object
-            return plain
+            texts = _texts(dtype, data, 1)
+            if texts is not None:
+                return texts[0]
     return Inert("numpy.generic", arguments)
 
 
-def array(arguments: tuple[object, ...]) -> Inert:
-    """Stand for _reconstruct(class, shape, dtype), whose contents follow as its state."""
-    return Inert("numpy.ndarray", arguments)
-
-
-def as_list(array: Inert) -> list[object] | None:
-    """The values of a short array of one dimension; None for any other object."""
-    match array:
-        case Inert("numpy.ndarray", state=(_, (int() as length,), Inert("numpy.dtype") as dtype, _, bytes() as data)):
-            values = _values(dtype, data, length) if 0 <= length <= limits.ARRAY_VALUES else None
-            return None if values is None else [*values]
-        case Inert("numpy.ndarray", state=(_, (int() as length,), Inert("numpy.dtype"), _, list() as objects)):
+def as_list(state: tuple[object, ...]) -> list[object] | None:
+    """The values of a short array of texts or objects of one dimension, from its state; None for any other."""
+    match state:
+        case (_, (int() as length,), Inert("numpy.dtype") as dtype, _, bytes() as data):
+            return _texts(dtype, data, length) if 0 <= length <= limits.ARRAY_VALUES else None
+        case (_, (int() as length,), Inert("numpy.dtype"), _, list() as objects):
             return objects if len(objects) == length else None
     return None
 
 
-def _values(dtype: Inert, data: bytes, count: int) -> list[Value] | None:
+def _texts(dtype: Inert, data: bytes, count: int) -> list[object] | None:
+    """So many texts of one width; None where the type is another or the bytes are more or fewer."""
     match dtype:
-        case Inert(arguments=(str() as code, *_), state=(_, str() as order, *_)) if order in ("<", ">", "|", "="):
-            pass
+        case Inert(arguments=(str() as code, *_), state=(_, "<" | ">" | "|" | "=" as order, *_)):
+            letter, width = code[:1], code[1:]
         case _:
             return None
-    mark = ">" if order == ">" else "<"
-    if code in NUMBERS:
-        one = Struct(mark + NUMBERS[code])
-        return [value for (value,) in one.iter_unpack(data)] if len(data) == count * one.size else None
-    letter, width = code[:1], code[1:]
-    if letter in ("U", "S") and width.isascii() and width.isdigit() and len(width) < 6:
-        size = int(width) * (4 if letter == "U" else 1)
-        encoding = "ascii" if letter == "S" else "utf-32-be" if mark == ">" else "utf-32-le"
-        return _texts(data, size, encoding) if size and len(data) == count * size else None
-    return None
-
-
-def _texts(data: bytes, size: int, encoding: str) -> list[Value] | None:
+    if letter not in ("U", "S") or not (width.isascii() and width.isdigit() and len(width) < 6):
+        return None
+    size = int(width) * (4 if letter == "U" else 1)
+    encoding = "ascii" if letter == "S" else "utf-32-be" if order == ">" else "utf-32-le"
+    if not size or len(data) != count * size:
+        return None
     try:
         return [data[at : at + size].decode(encoding).rstrip("\0") for at in range(0, len(data), size)]
     except UnicodeDecodeError:

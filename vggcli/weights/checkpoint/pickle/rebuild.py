@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from vggcli.weights.checkpoint import limits
-from vggcli.weights.checkpoint.pickle.values import Global, Inert, Opaque, PendingTensor
+from vggcli.weights.checkpoint.pickle import arrays
+from vggcli.weights.checkpoint.pickle.values import ArrayType, Global, Inert, Opaque, PendingArray, PendingTensor
 from vggcli.weights.checkpoint.problems import QUOTED, Unreadable, Unsupported, quote
 from vggcli.weights.checkpoint.problems import damaged_pickle as damaged
 from vggcli.weights.checkpoint.tensor import Storage, Tensor, make_tensor
@@ -20,7 +21,7 @@ FLAGS = ("conj", "neg")  # operations that torch leaves pending
 
 
 def build(target: object, state: object) -> None:
-    """Apply BUILD: keep an inert object's state, fill a tensor of old PyTorch; of others, attributes are left out.
+    """Apply BUILD: keep an inert object's state, fill an array or a tensor of old PyTorch; leave out other attributes.
 
     Raises:
         Unreadable: the state does not fit the target.
@@ -32,6 +33,8 @@ def build(target: object, state: object) -> None:
             target.value = tensor(state)
         elif len(state) == 5:  # a Variable: data first, then flags
             target.value = _plain_tensor(state[0])
+    elif isinstance(target, (ArrayType, PendingArray)) and isinstance(state, tuple):
+        arrays.build(target, state)
     elif not isinstance(target, (dict, Opaque, Tensor, PendingTensor)) or not isinstance(
         state, (dict, tuple, Inert, type(None))
     ):

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from vggcli.weights.checkpoint import limits
 from vggcli.weights.checkpoint.pickle import numpy_values
-from vggcli.weights.checkpoint.pickle.values import Global, Inert, Opaque, PendingTensor
+from vggcli.weights.checkpoint.pickle.values import ArrayType, Global, Inert, Opaque, PendingArray, PendingTensor
 from vggcli.weights.checkpoint.problems import Unreadable
 from vggcli.weights.checkpoint.tensor import Storage, Tensor
 
@@ -65,17 +65,19 @@ class _Copier:
 
     def copy(self, value: object, depth: int) -> tuple[object, int, int]:
         """Return the copy, the number of values it unfolds into, and how deep it is nested."""
-        if not isinstance(value, (dict, list, tuple, set, frozenset, Inert)):
+        if not isinstance(value, (dict, list, tuple, set, frozenset, Inert, PendingArray)):
             return self._leaf(value), 1, 0
         if id(value) in self._done:
             return self._done[id(value)]
         if id(value) in self._open:
             return self._back(value), 1, 0
+        node = self._plain(value)
+        if node is None:
+            return self._leaf(value), 1, 0
         self._open[id(value)] = self._inert
         self._inert += isinstance(value, Inert)
         parts: list[object] = []
         total, height = 1, 1
-        node = self._plain(value)
         for part in _parts(node):
             # Two checks: the first bounds this recursion, the second a chain of containers that were copied before.
             copied, count, below = self.copy(part, depth + 1) if depth < limits.DEPTH else self._too_deep()
@@ -91,15 +93,16 @@ class _Copier:
         self._done[id(value)] = made, total, height
         return made, total, height
 
-    def _plain(self, value: Node) -> Node:
-        """The list that an array of NumPy's stands for; else the value itself."""
-        listed = numpy_values.as_list(value) if isinstance(value, Inert) else None
-        if listed is None:
+    def _plain(self, value: Node | PendingArray) -> Node | None:
+        """The value itself, the list that an array of texts or objects stands for, or None for another array."""
+        if not isinstance(value, PendingArray):
             return value
-        self._listed.append(listed)
-        self._values += len(listed)
-        if self._values > limits.NODES:
-            self._too_many()
+        listed = numpy_values.as_list(value.state)
+        if listed is not None:
+            self._listed.append(listed)
+            self._values += len(listed)
+            if self._values > limits.NODES:
+                self._too_many()
         return listed
 
     def _too_many(self) -> NoReturn:
@@ -108,7 +111,7 @@ class _Copier:
     def _too_deep(self) -> NoReturn:
         raise Unreadable(f"its containers are nested more than {limits.DEPTH} deep")
 
-    def _back(self, value: Node) -> Opaque:
+    def _back(self, value: Node | PendingArray) -> Opaque:
         """What stands where an inert object leads back to itself or to what holds it."""
         if self._open[id(value)] == self._inert:
             raise Unreadable("a container in it contains itself")
@@ -119,6 +122,8 @@ class _Copier:
             if value.value is None:
                 raise Unreadable(f"its pickle is damaged: a {value.name} without contents")
             value = value.value
+        if isinstance(value, PendingArray):
+            value = value.value or Opaque("numpy.ndarray")
         if isinstance(value, Tensor):
             self.tensors[id(value)] = value
         return _named(value)
@@ -157,4 +162,6 @@ def _named(value: object) -> object:
         return value.value or Opaque(value.name)
     if isinstance(value, Storage):
         return Opaque("torch.storage")
+    if isinstance(value, ArrayType):
+        return Opaque("numpy.dtype")
     return Opaque(value.name) if isinstance(value, (Global, Inert)) else value

@@ -61,6 +61,32 @@ class Inert:
 
 
 @dataclass(eq=False, slots=True)
+class ArrayType:
+    """A NumPy dtype of plain numbers.
+
+    Attributes:
+        dtype: torch's name for it, e.g. "float32".
+        big_endian: byte order, once known.
+    """
+
+    dtype: str
+    big_endian: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class PendingArray:
+    """A NumPy array, whose contents come with a later BUILD.
+
+    Attributes:
+        value: the tensor of its numbers; None while it is empty, and for an array of anything else.
+        state: what an array of anything else was given.
+    """
+
+    value: object = None
+    state: tuple[object, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
 class PendingTensor:
     """A tensor or Parameter of PyTorch before 0.4, whose contents come with a later BUILD.
 
