@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +40,11 @@ def labels_of(logits: NDArray[np.float32]) -> int:
     return int(logits.argmax())
 
 
-def wait_for_threads(name: str) -> None:
-    """Until no thread of this name is left; one that stays fails the test."""
-    for thread in threading.enumerate():
-        if thread.name == name:
-            thread.join(60)
-            assert not thread.is_alive(), thread
+def wait_for_threads_but(others: Iterable[threading.Thread]) -> None:
+    """Until no thread is left but these; one that stays fails the test."""
+    for thread in set(threading.enumerate()).difference(others):
+        thread.join(60)
+        assert not thread.is_alive(), thread
 
 
 class FakeEngine:
