@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
 import logging
 import os
 import pickle
@@ -401,3 +402,58 @@ def test_features_alone_give_activations_and_no_classes(tmp_path: Path) -> None:
                 opened.classify(pixels[0])
             with pytest.raises(vggcli.MismatchError, match="no classifier, so it has no classes"):
                 next(iter(opened.predict([pixels[0]])))
+
+
+# Recipes
+
+
+def test_load_warns_in_the_log_of_what_it_assumes(narrow_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with vggcli.load(narrow_file) as vgg:
+        assert vgg.recipe.source == "assumed"
+        assert vgg.warning in vgg.notes
+        assert [record.getMessage() for record in caplog.records] == [vgg.warning]
+    caplog.clear()
+
+    with vggcli.load(narrow_file, recipe="imagenet") as said, vggcli.load("demo") as demo:
+        assert (said.recipe.source, said.warning, demo.recipe.source, demo.warning) == ("option", "", "published", "")
+    assert caplog.records == []
+
+
+def test_a_recipe_travels_with_its_classifier(
+    narrow_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = vggcli.Recipe(64, "letterbox", mean=(0.1, 0.2, 0.3), activation="sigmoid")
+    (tmp_path / "r.json").write_text(json.dumps(recipe.to_json()))
+    monkeypatch.chdir(tmp_path)
+    picture = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+
+    for said in (recipe, "r.json"):
+        with vggcli.load(narrow_file, recipe=said, precision="fp32") as vgg:
+            there = pickle.dumps(vgg)
+            assert vgg.recipe == recipe
+            best = vgg.classify(picture).predictions
+        monkeypatch.chdir("/")
+        with pickle.loads(there) as back:
+            assert (back.recipe, back.classify(picture).predictions) == (recipe, best)
+        monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error"),
+    [
+        ({"recipe": 3}, TypeError),
+        ({"size": 2.5}, TypeError),
+        ({"size": True}, TypeError),
+        ({"mean": 3}, TypeError),
+        ({"mean": [0, 1]}, vggcli.UsageError),
+        ({"std": ["a"]}, ValueError),
+        ({"value_range": 3}, vggcli.UsageError),
+        ({"resize": "zoom"}, vggcli.UsageError),
+        ({"activation": "tanh"}, vggcli.UsageError),
+        ({"recipe": "caff"}, vggcli.UsageError),
+    ],
+    ids=str,
+)
+def test_a_keyword_of_a_recipe_that_cannot_be_is_refused(keywords: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        vggcli.load("demo", **keywords)

@@ -22,6 +22,7 @@ import vggcli
 from vggcli import errors
 from vggcli.cli.app import BUG, app
 from vggcli.images.failures import KINDS
+from vggcli.images.recipe import RECIPES, WITHOUT_SIZE
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python -m tools.write_docs"
@@ -59,8 +60,16 @@ def tables() -> dict[str, str]:
         "commands": _table("command", "what it does", rows=map(_command, commands.values())),
         "keywords of load": _table("keyword", "meaning", "default", rows=_keywords()),
         "exit codes": _table("exit code", "meaning", "error in Python", rows=_exit_codes()),
+        "named recipes": _table("name", "size", "mean", "std", "white", "channels", rows=_recipes()),
         "kinds of failure": _table("kind", "what it is", rows=((f"`{kind}`", text) for kind, text in KINDS.items())),
     }
+
+
+def _recipes() -> Iterator[tuple[str, ...]]:
+    for name, recipe in RECIPES.items():
+        mean, std = (", ".join(f"{number:g}" for number in numbers) for numbers in (recipe.mean, recipe.std))
+        size = "" if name in WITHOUT_SIZE else str(recipe.size)
+        yield f"`{name}`", size, mean, std, str(recipe.value_range), recipe.channel_order.upper()
 
 
 def _table(*headings: str, rows: Iterator[tuple[str, ...]]) -> str:

@@ -74,7 +74,8 @@ def load(
     The network is compiled when it is first needed, so that images can be decoded meanwhile.
 
     Args:
-        weights: a file, the name of a variant or of a published file, or "demo"; None for `arch`'s ImageNet weights.
+        weights: a file, a model folder, the name of a variant or of a published file, or "demo"; None for `arch`'s
+            ImageNet weights.
         arch: the variant that the weights must be; None for what they say, and vgg16_bn without weights.
         labels: a file of class names, one per line or as JSON; None for the checkpoint's own, those of a JSON document
             beside it, or ImageNet's for 1000 classes.

@@ -116,7 +116,7 @@ def test_the_demo_and_what_is_said_need_no_line(picture: Path, tmp_path: Path, v
     [
         (("--mean", "0.5,x"), "Invalid value for '--mean'"),
         (("--mean", "0.5,1"), "cannot use mean [0.5, 1.0]: it must be 3 numbers, one for each channel."),
-        (("--std", "0"), "cannot use std [0.0, 0.0, 0.0]: it must not be 0."),
+        (("--std", "0"), "cannot use std [0.0, 0.0, 0.0]: it must be above 0."),
         (("--size", "0"), "Invalid value for '--size'"),
         (("--size", "16"), "cannot use size 16: its pools leave nothing of less than 32 pixels."),
         (("--size", "5000"), "cannot use size 5000: it must be a whole number from 1 to 1024."),

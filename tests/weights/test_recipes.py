@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 from vggcli.errors import UsageError, WeightsError
 from vggcli.images.recipe import IMAGENET, RECIPES, Recipe
 from vggcli.network import zoo
-from vggcli.network.layers import Architecture
 from vggcli.weights import neighbours, recipes, statements, store
 from vggcli.weights.locate import DEMO_FILE, locate
 from vggcli.weights.model import Model, open_model
@@ -125,7 +124,7 @@ def test_a_recipe_file_is_said_too(document: object, weights: Any, tmp_path: Pat
     ("document", "why"),
     [
         ({"lr": 0.1}, "it says nothing of preprocessing"),
-        ({"size": 224, "std": [0, 0, 0]}, "it must not be 0"),
+        ({"size": 224, "std": [0, 0, 0]}, "it must be above 0"),
         ({"size": 224, "sise": 3}, "cannot use the recipe {path}: unknown field sise: a recipe has size."),
         ({"channel_order": "grey", "mean": [0], "std": [1]}, "its network takes 3 channels"),
     ],
@@ -178,7 +177,7 @@ def test_a_recipe_in_the_checkpoint_that_cannot_be_is_noted_and_not_used(weights
     model = opened(content, tmp_path)
 
     assert (model.recipe.source, model.warning) == ("assumed", ASSUMED)
-    assert "the recipe in the checkpoint is ignored: cannot use std [0.0, 0.0, 0.0]: it must not be 0" in model.notes
+    assert "the recipe in the checkpoint is ignored: cannot use std [0.0, 0.0, 0.0]: it must be above 0" in model.notes
 
 
 def test_a_configuration_without_mean_and_std_leaves_them_assumed(weights: Any, tmp_path: Path) -> None:
@@ -415,6 +414,30 @@ def test_a_grey_network_takes_the_mean_of_three() -> None:
 
 
 @pytest.mark.parametrize(
+    "values", [[], [1, 2], ["a", "b", "c"], [1, None, 2], [float("nan")] * 3, [10**400] * 3, {}, "black"], ids=str
+)
+@pytest.mark.parametrize("field", ["mean", "std", "fill"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_no_colour_is_noted_and_not_used(channels: int, field: str, values: Any) -> None:
+    file = replace(NOTHING, root={"recipe": {"mean": 0.5, "std": 0.5, field: values}})
+
+    choice = choose(file, NetworkInput(channels=channels))
+
+    assert choice.recipe.source == "assumed"
+    assert choice.notes[0].startswith(f"the recipe in the checkpoint is ignored: cannot use {field}")
+
+
+@pytest.mark.parametrize("stated", [{"size": "crop"}, {"size": 9e9}, {"resize_to": {}}, {"resize_to": "all"}], ids=str)
+def test_lengths_that_are_none_are_noted_and_not_used(stated: dict[str, Any]) -> None:
+    file = replace(NOTHING, root={"recipe": {"size": 64, "resize_to": 80, "mean": 0.5, "std": 0.5} | stated})
+
+    for options in (RecipeOptions(), RecipeOptions(size=96)):
+        choice = choose(file, NetworkInput(), options)
+        assert (choice.recipe.source, choice.recipe.size) == ("assumed", options.size or 224)
+        assert choice.notes[0].startswith("the recipe in the checkpoint is ignored: cannot use ")
+
+
+@pytest.mark.parametrize(
     ("root", "config", "activation"),
     [
         ({}, None, "softmax"),
@@ -500,7 +523,7 @@ def test_weights_in_several_files_are_refused(tmp_path: Path) -> None:
 def test_the_network_of_a_file_without_a_classifier_has_neighbours_too(tmp_path: Path) -> None:
     write(tmp_path / "config.json", {"num_classes": 1000, "pretrained_cfg": TIMM})
 
-    found = neighbours.find(tmp_path / "w.pth", None, Architecture(zoo.CONFIGURATIONS["A"]))
+    found = neighbours.find(tmp_path / "w.pth", None, zoo.VARIANTS["vgg11"].architecture)
 
     assert found.config is not None
     assert recipes.choose(WeightsFile(None, {}, {}, {}, found), NetworkInput()).recipe.name == "half"

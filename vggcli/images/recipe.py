@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +17,8 @@ VALUE_RANGES = (1, 255)
 SOURCES = ("option", "file", "config", "published", "assumed", "guessed")
 LARGEST_SIZE = 1024  # of an input: whatever a file asks for, one image takes half a GB there
 _LARGEST_SIDE = 4 * LARGEST_SIZE
+_LARGEST_NUMBER = 1e9  # of means and deviations
+_LEAST_STD = 1e-6
 _CHOICES: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
         "resize": RESIZES,
@@ -77,8 +78,8 @@ class Recipe:
                 object.__setattr__(self, "resize_to", None)
         for name in ("mean", "std"):
             _check_numbers(name, getattr(self, name), self.channels)
-        if not all(self.std):
-            raise _unusable("std", list(self.std), "it must not be 0")
+        if min(self.std) < _LEAST_STD:
+            raise _unusable("std", list(self.std), "it must be above 0")
         if self.fill is not None:
             _check_numbers("fill", self.fill, self.channels)
             for level in self.fill:
@@ -139,6 +140,11 @@ class Recipe:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
+def is_number(value: object) -> bool:
+    """Whether this is a number that images could have to do with: no NaN, nothing astronomical."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST_NUMBER
+
+
 def _normalisation(recipe: Recipe) -> tuple[object, ...]:
     return recipe.mean, recipe.std, recipe.value_range, recipe.channel_order
 
@@ -158,7 +164,7 @@ def _check_length(name: str, value: object, least: int, most: int) -> None:
 
 def _check_numbers(name: str, values: object, count: int) -> None:
     is_list = isinstance(values, tuple) and len(values) == count
-    if not is_list or not all(isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v) for v in values):  # type: ignore[attr-defined]
+    if not is_list or not all(map(is_number, values)):  # type: ignore[call-overload]
         numbers = f"{count} numbers" if count > 1 else "one number"
         shown = list(values) if isinstance(values, tuple) else values
         raise _unusable(name, shown, f"it must be {numbers}, one for each channel")

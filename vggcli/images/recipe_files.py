@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from vggcli.errors import UsageError
-from vggcli.images.recipe import FIELDS, LARGEST_SIZE
+from vggcli.images.recipe import FIELDS, LARGEST_SIZE, is_number
 
 Stated = dict[str, Any]
 
@@ -76,9 +76,9 @@ def activation_in(document: object) -> str | None:
 def numbers(value: object) -> object:
     """A list of numbers as a recipe has it; anything else as it is."""
     if isinstance(value, list | tuple):
-        return tuple(float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return (float(value),)
+        return tuple(float(v) if is_number(v) else v for v in value)
+    if is_number(value):
+        return (value,)
     return value
 
 

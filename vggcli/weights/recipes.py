@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vggcli.errors import UsageError
-from vggcli.images.recipe import IMAGENET, Recipe
+from vggcli.images.recipe import IMAGENET, Recipe, is_number
 from vggcli.images.recipe_files import Stated
 from vggcli.weights import statements
 from vggcli.weights.statements import Statement, WeightsFile
@@ -146,9 +146,9 @@ def _recipe(
         if is_said:
             raise _unfit(size, network)
         size = network.size
-    before = values["size"] if "size" in stated else None
-    if values["resize_to"] is not None and before and isinstance(size, int):
-        values["resize_to"] = round(size * values["resize_to"] / before)
+    before, side = Recipe(stated.get("size", IMAGENET.size)).size, values["resize_to"]  # of a size that can be
+    if "size" in stated and before != size and is_number(side):
+        values["resize_to"] = round(size * side / before)  # a crop keeps its share
     values["size"] = size
     return Recipe(**_for_channels(values, network.channels), source=statement.source)
 
@@ -173,7 +173,7 @@ def _for_channels(values: Stated, channels: int) -> Stated:
             continue
         if len(numbers) == 1:
             values[name] = numbers * channels
-        elif channels == 1 and all(isinstance(number, int | float) for number in numbers):
-            mean = sum(numbers) / len(numbers)
+        elif channels == 1 and all(is_number(number) for number in numbers) and len(numbers) == 3:
+            mean = sum(numbers) / 3
             values[name] = (round(mean) if name == "fill" else mean,)
     return values
