@@ -150,6 +150,28 @@ def test_the_picture_is_kept_on_request_as_the_host_keeps_it(
 
 
 @pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(resize="letterbox"),
+        Recipe(interpolation="bicubic"),
+        Recipe(resize_to=100),
+        Recipe(mean=(0.5,), std=(0.5,), channel_order="grey"),
+    ],
+    ids=str,
+)
+def test_other_recipes_are_the_exact_paths_to_the_bit(tmp_path: Path, decoded: list[str], recipe: Recipe) -> None:
+    path = jpeg(tmp_path)
+
+    assert np.array_equal(on_device(path, recipe=recipe), exact(path, recipe=recipe))
+    assert decoded == []
+
+
+def test_blue_comes_first_from_the_device_too(tmp_path: Path, decoded: list[str]) -> None:
+    assert_near(jpeg(tmp_path), recipe=Recipe(channel_order="bgr"))
+    assert decoded == ["cpu"]
+
+
+@pytest.mark.parametrize(
     ("format", "mode"), [("JPEG", "CMYK"), ("PNG", "RGB"), ("PNG", "LA"), ("BMP", "L"), ("GIF", "P"), ("TIFF", "I;16")]
 )
 def test_other_pictures_are_the_exact_paths_to_the_bit(
