@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 MOST_BYTES = 1 << 20  # of a file that holds settings
+MOST_BYTES_WITH_NAMES = 4 << 20  # of one that holds names of classes too: 20,000 names of 200
 MOST_LEVELS = 64  # of lists and objects within each other; what this tool writes has four
 _SHOWN_CHARACTERS = 80
 
@@ -64,6 +65,11 @@ def _check_levels(value: Any) -> None:
         containers = [item for items in inner for item in items if isinstance(item, dict | list)]
     if containers:
         raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
+
+
+def why_unread(error: OSError | ValueError) -> str:
+    """What `read_json` raised, as a clause for people."""
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
 
 
 def shown(value: object) -> str:

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from vggcli.errors import UsageError
 from vggcli.images.recipe import FIELDS, IMAGENET, INTERPOLATIONS, RECIPES, Recipe
-from vggcli.images.recipe_files import read_json, stated_in
+from vggcli.images.recipe_files import stated_in
 
 SHAPES = [(300, 225), (225, 300), (224, 224), (100, 31), (31, 100), (640, 3)]
 HALF = [0.5, 0.5, 0.5]
@@ -284,22 +284,3 @@ def test_what_no_recipe_can_be_is_refused_and_not_bent(document: dict[str, Any])
 @pytest.mark.parametrize("document", [None, [], "imagenet", {}, {"model_type": "vgg"}, {"pretrained_cfg": {"url": ""}}])
 def test_what_says_nothing_of_preprocessing_states_nothing(document: object) -> None:
     assert stated_in(document) is None
-
-
-@pytest.mark.parametrize(
-    ("data", "why"),
-    [
-        (b"{", "it is no JSON"),
-        (b"\xff\xfe", "it is no JSON"),
-        (b"[" * 100_000, "it is no JSON"),
-        (b" " * (17 << 20), "it has more than 16 MiB"),
-    ],
-    ids=["torn", "bytes", "deep", "large"],
-)
-def test_files_that_are_no_json_are_refused(tmp_path: Path, data: bytes, why: str) -> None:
-    (tmp_path / "a.json").write_bytes(data)
-
-    with pytest.raises(UsageError) as caught:
-        read_json(tmp_path / "a.json")
-
-    assert caught.value.why == why

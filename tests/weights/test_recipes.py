@@ -263,7 +263,14 @@ def test_another_files_configuration_is_ignored_with_a_note(
 
 
 @pytest.mark.parametrize(
-    ("data", "why"), [(b"{", "it is no JSON"), (b"[1]", None), (b'{"port": 80}', None)], ids=["torn", "list", "other"]
+    ("data", "why"),
+    [
+        (b"{", "it is no JSON: expecting property name enclosed in double quotes in line 1"),
+        (b'{"a":' * 100 + b"1" + b"}" * 100, "it is nested more than 64 levels deep"),
+        (b"[1]", None),
+        (b'{"port": 80}', None),
+    ],
+    ids=["torn", "deep", "list", "other"],
 )
 def test_a_neighbour_of_another_kind_changes_nothing(
     data: bytes, why: str | None, weights: Any, tmp_path: Path
@@ -336,6 +343,25 @@ def test_a_published_file_is_known_by_its_hash_under_any_name(
     model = opened(weights, tmp_path)
 
     assert (model.recipe.source, model.warning, hashed) == ("published", "", [tmp_path / "w.pth"])
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"{", "it is no JSON: expecting property name enclosed in double quotes in line 1"),
+        (b"\xff\xfe", "it is not UTF-8 text"),
+        (b"[" * 100_000, "it is nested more than 64 levels deep"),
+        (b" " * (5 << 20), "it is longer than 4194304 bytes"),
+    ],
+    ids=["torn", "bytes", "deep", "large"],
+)
+def test_a_recipe_file_that_is_no_json_is_refused(tmp_path: Path, data: bytes, why: str) -> None:
+    (tmp_path / "a.json").write_bytes(data)
+
+    with pytest.raises(UsageError) as caught:
+        choose(NOTHING, NetworkInput(), RecipeOptions(str(tmp_path / "a.json")))
+
+    assert caught.value.why == why
 
 
 # Sizes, channels, logits

@@ -6,10 +6,8 @@ Each reader gives the fields of a `Recipe` that a file states, and leaves out th
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from math import floor, isclose
-from pathlib import Path
 from typing import Any, TypeGuard
 
 from vggcli.errors import UsageError
@@ -17,33 +15,9 @@ from vggcli.images.recipe import FIELDS, LARGEST_SIZE, is_number
 
 Stated = dict[str, Any]
 
-_LARGEST_FILE = 16 << 20  # bytes; the names of 20,000 classes take 1 MiB
 _RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
 _CONVNEXT_SQUASHED = 384  # pixels from which its processor takes the whole picture
 FORM = f"the fields of a recipe ({', '.join(FIELDS)}), timm's pretrained_cfg, or Hugging Face's image_mean and size"
-
-
-def read_json(path: Path) -> object:
-    """A small JSON document.
-
-    Raises:
-        UsageError: it cannot be read, is too large or no JSON.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
-    except OSError as error:
-        raise _unreadable(path, (error.strerror or str(error)).lower()) from error
-    if len(data) > _LARGEST_FILE:
-        raise _unreadable(path, f"it has more than {_LARGEST_FILE >> 20} MiB")
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(path, "it is no JSON") from error
-
-
-def _unreadable(path: Path, why: str) -> UsageError:
-    return UsageError("cannot read", str(path), why)
 
 
 def stated_in(document: object) -> Stated | None:

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vggcli.json_reader import parse_json, read_json
+from vggcli.json_reader import MOST_BYTES_WITH_NAMES, parse_json, read_json
 from vggcli.network import labels
 from vggcli.weights.checkpoint import Checkpoint, Inert
 
 NEIGHBOURS = ("class_indices.json", "config.json")  # the more explicit first
 _DEPTH = 6  # of dicts and objects in each other
 _MOST_HOLDERS = 20_000  # of them that are looked into
-_MOST_BYTES = 4 << 20  # of a JSON document: 20,000 names of 200
 _TO_NAME = ("cat_to_name", "category_to_name", "class_to_name")
 
 
@@ -138,7 +137,7 @@ def _in_neighbours(path: Path, num_classes: int) -> tuple[tuple[str, ...] | None
 def _read(path: Path) -> object:
     """The JSON document of that name; None when there is none."""
     try:
-        return read_json(path, _MOST_BYTES) if path.is_file() else None
+        return read_json(path, MOST_BYTES_WITH_NAMES) if path.is_file() else None
     except (OSError, ValueError):
         return None
 
@@ -146,6 +145,6 @@ def _read(path: Path) -> object:
 def _document(text: str) -> object:
     """The value of a JSON text; None for one that is none, or too long."""
     try:
-        return parse_json(text, _MOST_BYTES)
+        return parse_json(text, MOST_BYTES_WITH_NAMES)
     except ValueError:
         return None

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vggcli.errors import UsageError
-from vggcli.images.recipe_files import read_json
+from vggcli.json_reader import MOST_BYTES_WITH_NAMES, read_json, why_unread
 from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
 from vggcli.weights.locate import FOLDER_FILES
@@ -54,9 +53,9 @@ def _document(path: Path, notes: list[str]) -> Document | None:
     if not path.is_file():
         return None
     try:
-        document = read_json(path)
-    except UsageError as error:
-        notes.append(f"{path.name} beside it is ignored: {error.why}")
+        document = read_json(path, MOST_BYTES_WITH_NAMES)
+    except (OSError, ValueError) as error:
+        notes.append(f"{path.name} beside it is ignored: {why_unread(error)}")
         return None
     return document if isinstance(document, Mapping) else None
 

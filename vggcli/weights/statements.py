@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from vggcli.errors import UsageError
 from vggcli.images.recipe import FIELDS, RECIPES, WITHOUT_SIZE, Recipe
-from vggcli.images.recipe_files import FORM, Stated, activation_in, read_json, stated_in
+from vggcli.images.recipe_files import FORM, Stated, activation_in, stated_in
+from vggcli.json_reader import MOST_BYTES_WITH_NAMES, parse_json, read_json, why_unread
 from vggcli.network import zoo
 from vggcli.weights import store
 from vggcli.weights.checkpoint import Tensor
@@ -100,7 +100,10 @@ def _in_file(name: str) -> Stated:
     known = f"Known are {', '.join(RECIPES)}, and JSON files"
     if not name.endswith(".json") and not Path(name).is_file():
         raise UsageError("unknown recipe", name, "no recipe has that name, and no file", known)
-    document = read_json(Path(name))
+    try:
+        document = read_json(Path(name), MOST_BYTES_WITH_NAMES)
+    except (OSError, ValueError) as error:
+        raise UsageError("cannot read", name, why_unread(error)) from error
     try:
         stated = stated_in(document)
     except UsageError as error:
@@ -132,8 +135,8 @@ def _parsed(value: object) -> object:
     # safetensors metadata holds only strings, so objects travel in it as JSON.
     if isinstance(value, str) and value[:1] == "{":
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_json(value, MOST_BYTES_WITH_NAMES)
+        except ValueError:
             return None
     return value
 
