@@ -14,9 +14,12 @@ import torch
 from checkpoint_examples import bounded, save
 
 from vggcli.errors import UsageError
-from vggcli.network import labels
+from vggcli.network import labels, zoo
 from vggcli.weights import class_names
-from vggcli.weights.checkpoint import Inert, open_checkpoint
+from vggcli.weights.checkpoint import Checkpoint, Inert, open_checkpoint
+from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.neighbours import Neighbours, find
+from vggcli.weights.origin import Origin
 
 THREE = ("cat", "dog", "fox")
 INDEX = {"fox": 2, "cat": 0, "dog": 1}
@@ -88,7 +91,7 @@ def test_categories_are_translated_through_their_table(tmp_path: Path) -> None:
         assert class_names.in_checkpoint(checkpoint, 3) == ("pink primrose", "globe thistle", "buttercup")
         path = tmp_path / "cat_to_name.json"
         path.write_text(json.dumps(table | {"10": "another"}))
-        chosen = class_names.choose(checkpoint, 3, str(path), beside=None, is_imagenet=False)
+        chosen = class_names.choose(origin_of(checkpoint), 3, str(path))
     assert chosen.names == ("pink primrose", "another", "buttercup")
 
 
@@ -98,14 +101,25 @@ def test_a_table_that_lacks_a_category_changes_nothing(tmp_path: Path) -> None:
         assert class_names.in_checkpoint(checkpoint, 2) == ("1", "10")
 
 
-def chosen(folder: Path, num_classes: int, *, is_imagenet: bool = False, **beside: object) -> class_names.ClassNames:
-    """The names of a file without any, with JSON documents as its neighbours."""
-    for name, document in beside.items():
+def origin_of(checkpoint: Checkpoint, beside: Neighbours | None = None, *, path: Path | None = None) -> Origin:
+    return Origin(path, checkpoint.root, checkpoint.metadata, {}, beside or Neighbours())
+
+
+def neighbours_of(path: Path, num_classes: int, **documents: object) -> Neighbours:
+    """JSON documents beside a file, and what is made of them."""
+    for name, document in documents.items():
         text = document if isinstance(document, str) else json.dumps(document)
-        (folder / f"{name}.json").write_text(text)
+        path.with_name(f"{name}.json").write_text(text)
+    return find(path, num_classes, zoo.variant("vgg16").architecture)
+
+
+def chosen(folder: Path, num_classes: int, **beside: object) -> class_names.ClassNames:
+    """The names of a file without any, with JSON documents as its neighbours."""
     path = save({"weight": torch.zeros(num_classes, 2)}, folder / "w.pth", "zip")
     with open_checkpoint(path) as checkpoint:
-        return class_names.choose(checkpoint, num_classes, None, beside=path, is_imagenet=is_imagenet)
+        return class_names.choose(
+            origin_of(checkpoint, neighbours_of(path, num_classes, **beside), path=path), num_classes, None
+        )
 
 
 @pytest.mark.parametrize(
@@ -133,6 +147,23 @@ def test_a_neighbour_of_other_classes_is_ignored_with_a_note(name: str, tmp_path
     assert found.notes == ((ignored,) if name == "class_indices" else ())
 
 
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"model_type": "vgg", "id2label": dict(enumerate(THREE))}, "it speaks of 3 classes, the file has 2"),
+        ({"model_type": "vit", "id2label": {"0": "cat", "1": "dog"}}, "it is of another network, vit"),
+    ],
+    ids=["classes", "network"],
+)
+def test_a_config_of_another_file_names_nothing_and_is_noted_once(
+    config: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    beside = neighbours_of(tmp_path / "w.pth", 2, config=config)
+
+    assert chosen(tmp_path, 2, config=config) == class_names.ClassNames(("class 0", "class 1"))
+    assert beside.notes == (f"config.json beside it is ignored: {why}",)
+
+
 def test_a_neighbour_with_endless_names_is_ignored_with_a_note(tmp_path: Path) -> None:
     found = chosen(tmp_path, 2, class_indices=["x" * 2000, "y"])
 
@@ -144,7 +175,10 @@ def test_a_neighbour_with_endless_names_is_ignored_with_a_note(tmp_path: Path) -
 
 def test_a_thousand_classes_are_imagenets_with_a_note_unless_that_is_known(tmp_path: Path) -> None:
     assert chosen(tmp_path, 1000) == class_names.ClassNames(labels.imagenet(), (NOTE,))
-    assert chosen(tmp_path, 1000, is_imagenet=True) == class_names.ClassNames(labels.imagenet())
+    path = save({"weight": torch.zeros(1000, 2)}, tmp_path / "w.pth", "zip")
+    with open_checkpoint(path) as checkpoint:
+        published = origin_of(checkpoint, path=DEMO_FILE)
+        assert class_names.choose(published, 1000, None) == class_names.ClassNames(labels.imagenet())
     own = [f"n{index}" for index in range(1000)]
     assert chosen(tmp_path, 1000, class_indices=own) == class_names.ClassNames(tuple(own))
 
@@ -158,8 +192,8 @@ def test_the_users_file_comes_first_and_names_that_cannot_be_used_do_not_matter_
     saved = {"w": torch.zeros(3), "classes": ["a", "b", "c" * 2000]}
     with open_checkpoint(save(saved, tmp_path / "w", "zip")) as checkpoint:
         with pytest.raises(labels.UnusableError):
-            class_names.choose(checkpoint, 3, None, beside=None, is_imagenet=False)
-        names = class_names.choose(checkpoint, 3, str(tmp_path / "names.txt"), beside=None, is_imagenet=False)
+            class_names.choose(origin_of(checkpoint), 3, None)
+        names = class_names.choose(origin_of(checkpoint), 3, str(tmp_path / "names.txt"))
     assert names.names == THREE
 
 

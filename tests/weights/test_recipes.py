@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from vggcli.errors import UsageError, WeightsError
 from vggcli.images.recipe import IMAGENET, RECIPES, Recipe
 from vggcli.network import zoo
-from vggcli.weights import neighbours, recipes, statements, store
+from vggcli.weights import neighbours, origin, recipes, store
 from vggcli.weights.locate import DEMO_FILE, locate
 from vggcli.weights.model import Model, open_model
+from vggcli.weights.origin import Origin
 from vggcli.weights.recipes import NetworkInput, RecipeOptions, choose
-from vggcli.weights.statements import WeightsFile
 
 HALF = [0.5, 0.5, 0.5]
 PROCESSOR = {"do_resize": True, "image_mean": HALF, "image_std": HALF, "size": {"height": 224, "width": 224}}
@@ -204,7 +204,7 @@ def test_a_network_that_normalises_says_its_mean_and_std(
         "bn.running_mean": FakeTensor([9] * 3),
     }
 
-    choice = choose(WeightsFile(Path("w.pth"), {}, {}, buffers), NetworkInput())  # type: ignore[arg-type]
+    choice = choose(Origin(Path("w.pth"), {}, {}, buffers), NetworkInput())  # type: ignore[arg-type]
 
     channels = 3 // len(mean)
     assert (choice.recipe.mean, choice.recipe.std) == (tuple(mean) * channels, tuple(std) * channels)
@@ -286,7 +286,7 @@ def test_a_neighbour_of_another_kind_changes_nothing(
 def test_a_neighbour_of_a_size_that_the_network_cannot_take_is_ignored_with_a_note() -> None:
     beside = neighbours.Neighbours(processor=PROCESSOR)
 
-    choice = choose(WeightsFile(Path("w.pth"), {}, {}, {}, beside), NetworkInput(size=32, takes_any=False))
+    choice = choose(Origin(Path("w.pth"), {}, {}, {}, beside), NetworkInput(size=32, takes_any=False))
 
     assert (choice.recipe.size, choice.recipe.source) == (32, "assumed")
     assert choice.notes == (
@@ -339,7 +339,7 @@ def test_a_published_file_is_known_by_its_hash_under_any_name(
 
     assert opened(weights, tmp_path).warning == ASSUMED
     assert hashed == [], "a file of another size is not read for it"
-    monkeypatch.setattr(statements, "_mib", lambda _: zoo.VARIANTS["vgg11_bn"].size_mib)
+    monkeypatch.setattr(origin, "_mib", lambda _: zoo.VARIANTS["vgg11_bn"].size_mib)
     model = opened(weights, tmp_path)
 
     assert (model.recipe.source, model.warning, hashed) == ("published", "", [tmp_path / "w.pth"])
@@ -368,7 +368,7 @@ def test_a_recipe_file_that_is_no_json_is_refused(tmp_path: Path, data: bytes, w
 
 SMALL = NetworkInput(size=32, takes_any=False)
 OPEN = NetworkInput(size=32, guess="its classifier takes 512 features, the channels of its last convolution")
-NOTHING = WeightsFile(Path("w.pth"), {}, {}, {})
+NOTHING = Origin(Path("w.pth"), {}, {}, {})
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -552,4 +552,4 @@ def test_the_network_of_a_file_without_a_classifier_has_neighbours_too(tmp_path:
     found = neighbours.find(tmp_path / "w.pth", None, zoo.VARIANTS["vgg11"].architecture)
 
     assert found.config is not None
-    assert recipes.choose(WeightsFile(None, {}, {}, {}, found), NetworkInput()).recipe.name == "half"
+    assert recipes.choose(Origin(None, {}, {}, {}, found), NetworkInput()).recipe.name == "half"

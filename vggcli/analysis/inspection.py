@@ -154,7 +154,7 @@ def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> In
     recipe = None
     if reading is not None:
         notes += description.notes(reading, variant.name if variant else None, found)
-        choice = model.choose_recipe(checkpoint, found, reading, path)
+        choice = model.choose_recipe(model.origin_of(checkpoint, found, reading, path), reading)
         recipe = choice.recipe
         notes += choice.notes
     return Inspection(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from vggcli.json_reader import MOST_BYTES_WITH_NAMES, parse_json, read_json
+from vggcli.json_reader import MOST_BYTES_WITH_NAMES, parse_json
 from vggcli.network import labels
 from vggcli.weights.checkpoint import Checkpoint, Inert
+from vggcli.weights.neighbours import CONFIG, INDICES, Neighbours
+from vggcli.weights.origin import Origin
 
-NEIGHBOURS = ("class_indices.json", "config.json")  # the more explicit first
 _DEPTH = 6  # of dicts and objects in each other
 _MOST_HOLDERS = 20_000  # of them that are looked into
 _TO_NAME = ("cat_to_name", "category_to_name", "class_to_name")
@@ -30,35 +30,31 @@ class ClassNames:
     notes: tuple[str, ...] = ()
 
 
-def choose(
-    checkpoint: Checkpoint, num_classes: int, labels_path: str | None, *, beside: Path | None, is_imagenet: bool
-) -> ClassNames:
+def choose(origin: Origin, num_classes: int, labels_path: str | None) -> ClassNames:
     """The names of a model's classes: the user's, else the checkpoint's, a neighbour's, ImageNet's, or "class N".
 
     Args:
-        checkpoint: the file.
+        origin: the file.
         num_classes: width of its last layer.
         labels_path: the user's file, if any.
-        beside: the weights file, whose neighbours may have names; None for one that has none.
-        is_imagenet: the file is known to have ImageNet's classes.
 
     Raises:
         UsageError: the user's file cannot be read or has another number of names.
         labels.UnusableError: the checkpoint's names are too long, and the user gives none.
     """
     if labels_path is not None:
-        return ClassNames(labels.for_model(num_classes, labels_path, _to_translate(checkpoint, num_classes)))
-    own = in_checkpoint(checkpoint, num_classes)
+        return ClassNames(labels.for_model(num_classes, labels_path, _to_translate(origin.root, num_classes)))
+    own = in_checkpoint(origin, num_classes)
     if own is not None:
         return ClassNames(own)
-    names, notes = _in_neighbours(beside, num_classes) if beside is not None else (None, ())
+    names, notes = _in_neighbours(origin.beside, num_classes)
     chosen = labels.for_model(num_classes, None, names)
-    if names is None and num_classes == labels.IMAGENET_CLASSES and not is_imagenet:
+    if names is None and num_classes == labels.IMAGENET_CLASSES and not origin.identity:
         notes += ("nothing in the file says that its 1000 classes are ImageNet's; they get ImageNet's names",)
     return ClassNames(chosen, notes)
 
 
-def in_checkpoint(checkpoint: Checkpoint, num_classes: int | None) -> tuple[str, ...] | None:
+def in_checkpoint(checkpoint: Checkpoint | Origin, num_classes: int | None) -> tuple[str, ...] | None:
     """The class names that a checkpoint carries, however deep they lie beside the weights; None without.
 
     Those for `num_classes` classes, if it is known; the outermost, and translated by a table such as `cat_to_name` when
@@ -70,10 +66,10 @@ def in_checkpoint(checkpoint: Checkpoint, num_classes: int | None) -> tuple[str,
     return _in_tree(checkpoint.root, num_classes) or _in_tree(checkpoint.metadata, num_classes)
 
 
-def _to_translate(checkpoint: Checkpoint, num_classes: int) -> tuple[str, ...] | None:
+def _to_translate(root: object, num_classes: int) -> tuple[str, ...] | None:
     """The checkpoint's names for a table of the user's, as they are; None without, or when they cannot be used."""
     try:
-        return _in_tree(checkpoint.root, num_classes, translate=False)
+        return _in_tree(root, num_classes, translate=False)
     except labels.UnusableError:
         return None
 
@@ -115,15 +111,12 @@ def _may_hold(value: object) -> bool:
     return value[:1] == "{" if isinstance(value, str) else isinstance(value, Mapping | Inert)
 
 
-def _in_neighbours(path: Path, num_classes: int) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """The names in a document beside a weights file, and notes on documents that speak of another number of classes."""
+def _in_neighbours(beside: Neighbours, num_classes: int) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The names in a document beside a weights file, and notes on those that cannot be used."""
     notes: list[str] = []
-    for name in NEIGHBOURS:
-        document = _read(path.with_name(name))
-        if document is None:
-            continue
+    for name, document in ((INDICES, beside.indices), (CONFIG, beside.config)):
         try:
-            names = (labels.of_value(document) if name == NEIGHBOURS[0] else None) or _in_tree(document, num_classes)
+            names = (labels.of_value(document) if name == INDICES else None) or _in_tree(document, num_classes)
         except labels.UnusableError as error:
             notes.append(f"{name} beside it is ignored: {error}")
             continue
@@ -132,14 +125,6 @@ def _in_neighbours(path: Path, num_classes: int) -> tuple[tuple[str, ...] | None
         if names is not None:
             notes.append(f"{name} beside it is ignored: it has {len(names)} names, the file {num_classes} classes")
     return None, tuple(notes)
-
-
-def _read(path: Path) -> object:
-    """The JSON document of that name; None when there is none."""
-    try:
-        return read_json(path, MOST_BYTES_WITH_NAMES) if path.is_file() else None
-    except (OSError, ValueError):
-        return None
 
 
 def _document(text: str) -> object:

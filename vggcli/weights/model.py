@@ -16,11 +16,11 @@ from vggcli.weights import class_names, neighbours, parametrized, recipes, state
 from vggcli.weights.checkpoint import Checkpoint, open_checkpoint
 from vggcli.weights.description import first_few, notes
 from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.origin import Origin
 from vggcli.weights.parametrized import AnyTensor
 from vggcli.weights.reading import reading as reader
 from vggcli.weights.reading.problem import BrokenChainError
 from vggcli.weights.reading.reading import Reading
-from vggcli.weights.statements import WeightsFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,18 +173,13 @@ def open_model(
         if needs_classifier:
             check_classifies(found, path, what)
         _check_variant(found, asked, path, what)
+        origin = origin_of(checkpoint, weights, found, path)
         try:
-            named = class_names.choose(
-                checkpoint,
-                found.architecture.num_classes,
-                labels_path,
-                beside=None if path == DEMO_FILE else path,
-                is_imagenet=file is not None,
-            )
+            named = class_names.choose(origin, found.architecture.num_classes, labels_path)
         except labels.UnusableError as error:
             why = f"its class names cannot be used: {error}"
             raise MismatchError(what, str(path), why, "Give the names with --labels FILE, one a line") from error
-        choice = choose_recipe(checkpoint, weights, found, path, recipe)
+        choice = choose_recipe(origin, found, recipe)
     except BaseException:
         checkpoint.close()
         raise
@@ -223,17 +218,20 @@ def describe(architecture: Architecture) -> str:
     return f"VGG of {len(architecture.convolutions)}{linears}"
 
 
-def choose_recipe(
-    checkpoint: Checkpoint,
-    weights: state_dict.StateDict,
-    found: Reading,
-    path: Path | None,
-    options: recipes.RecipeOptions | None = None,
-) -> recipes.Choice:
-    """How images are brought to the network's input.
+def origin_of(checkpoint: Checkpoint, weights: state_dict.StateDict, found: Reading, path: Path | None) -> Origin:
+    """Where the recipe and the names of a file may stand.
 
     Args:
         path: of the file; None when it is not on this machine, and so has no neighbours.
+    """
+    beside = neighbours.Neighbours()
+    if path is not None and path != DEMO_FILE:
+        beside = neighbours.find(path, found.architecture.num_classes or None, found.architecture)
+    return Origin(path, checkpoint.root, checkpoint.metadata, weights.tensors, beside)
+
+
+def choose_recipe(origin: Origin, found: Reading, options: recipes.RecipeOptions | None = None) -> recipes.Choice:
+    """How images are brought to the network's input.
 
     Raises:
         UsageError: an option cannot be, or does not fit the network.
@@ -247,11 +245,7 @@ def choose_recipe(
         classes=architecture.num_classes,
         guess=found.size.guess,
     )
-    beside = neighbours.Neighbours()
-    if path is not None and path != DEMO_FILE:
-        beside = neighbours.find(path, architecture.num_classes or None, architecture)
-    file = WeightsFile(path, checkpoint.root, checkpoint.metadata, weights.tensors, beside)
-    return recipes.choose(file, network, options)
+    return recipes.choose(origin, network, options)
 
 
 def check_classifies(found: Reading, path: Path, what: str = "cannot classify with") -> None:

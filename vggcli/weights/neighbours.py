@@ -13,7 +13,7 @@ from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
 from vggcli.weights.locate import FOLDER_FILES
 
-CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+CONFIG, PROCESSOR, INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
 
 Document = Mapping[str, Any]
 
@@ -24,11 +24,13 @@ class Neighbours:
 
     Attributes:
         config, processor: config.json and preprocessor_config.json; None without, or when they speak of another file.
+        indices: class_indices.json, which may hold anything; None without.
         notes: what was ignored and why, one clause each.
     """
 
     config: Document | None = None
     processor: Document | None = None
+    indices: object = None
     notes: tuple[str, ...] = ()
 
 
@@ -41,23 +43,24 @@ def find(path: Path, classes: int | None, architecture: Architecture) -> Neighbo
         architecture: of its network.
     """
     notes: list[str] = []
-    config, processor = (_document(path.with_name(name), notes) for name in (CONFIG, PROCESSOR))
+    config, processor, indices = (_value(path.with_name(name), notes) for name in (CONFIG, PROCESSOR, INDICES))
+    config, processor = (value if isinstance(value, Mapping) else None for value in (config, processor))
     why = _misfit(config or {}, path, classes, architecture)
     if not why:
-        return Neighbours(config, processor, tuple(notes))
-    both = f"{CONFIG} and {PROCESSOR}" if processor else CONFIG
-    return Neighbours(notes=(*notes, f"{both} beside it {'are' if processor else 'is'} ignored: {why}"))
+        return Neighbours(config, processor, indices, tuple(notes))
+    which = f"{CONFIG} and {PROCESSOR} beside it are" if processor else f"{CONFIG} beside it is"
+    return Neighbours(indices=indices, notes=(*notes, f"{which} ignored: {why}"))
 
 
-def _document(path: Path, notes: list[str]) -> Document | None:
+def _value(path: Path, notes: list[str]) -> Any:
+    """What a JSON file holds; None without one, and with a note where it cannot be read."""
     if not path.is_file():
         return None
     try:
-        document = read_json(path, MOST_BYTES_WITH_NAMES)
+        return read_json(path, MOST_BYTES_WITH_NAMES)
     except (OSError, ValueError) as error:
         notes.append(f"{path.name} beside it is ignored: {why_unread(error)}")
         return None
-    return document if isinstance(document, Mapping) else None
 
 
 def _misfit(config: Document, path: Path, classes: int | None, architecture: Architecture) -> str:

@@ -12,7 +12,8 @@ from vggcli.errors import UsageError
 from vggcli.images.recipe import IMAGENET, Recipe, is_number
 from vggcli.images.recipe_files import Stated
 from vggcli.weights import statements
-from vggcli.weights.statements import Statement, WeightsFile
+from vggcli.weights.origin import Origin
+from vggcli.weights.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def choose(file: WeightsFile, network: NetworkInput, options: RecipeOptions | None = None) -> Choice:
+def choose(origin: Origin, network: NetworkInput, options: RecipeOptions | None = None) -> Choice:
     """The recipe of a file.
 
     Raises:
@@ -88,9 +89,9 @@ def choose(file: WeightsFile, network: NetworkInput, options: RecipeOptions | No
     """
     options = options or RecipeOptions()
     _check_activation(network, options)
-    notes = list(file.beside.notes)
-    activation = statements.activation(file) or ("sigmoid" if network.classes == 1 else "softmax")
-    for statement in statements.statements(file, options.recipe):
+    notes = list(origin.beside.notes)
+    activation = statements.activation(origin) or ("sigmoid" if network.classes == 1 else "softmax")
+    for statement in statements.statements(origin, options.recipe):
         try:
             stated = statement.read()
             if stated is None:
@@ -106,7 +107,7 @@ def choose(file: WeightsFile, network: NetworkInput, options: RecipeOptions | No
         says = "assumed" if is_assumed else statement.source
         source = "guessed" if is_guessed else "option" if options.decide else says
         recipe = replace(recipe, source=source)
-        warning = _warning(file.name, recipe, network, is_assumed=is_assumed, is_guessed=is_guessed)
+        warning = _warning(origin.name, recipe, network, is_assumed=is_assumed, is_guessed=is_guessed)
         return Choice(recipe, warning, tuple(notes))
     raise AssertionError("the assumption is always there")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,42 +13,16 @@ from vggcli.errors import UsageError
 from vggcli.images.recipe import FIELDS, RECIPES, WITHOUT_SIZE, Recipe
 from vggcli.images.recipe_files import FORM, Stated, activation_in, stated_in
 from vggcli.json_reader import MOST_BYTES_WITH_NAMES, parse_json, read_json, why_unread
-from vggcli.network import zoo
-from vggcli.weights import store
 from vggcli.weights.checkpoint import Tensor
-from vggcli.weights.locate import DEMO_FILE
-from vggcli.weights.neighbours import CONFIG, PROCESSOR, Neighbours
+from vggcli.weights.neighbours import CONFIG, PROCESSOR
+from vggcli.weights.origin import Origin
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Conversions of the authors' Caffe networks, by the beginning of their SHA-256, which is in their published names too.
-CAFFE_SHA256 = {"00b39a1b": "vgg16", "d01eb7cb": "vgg19"}
 _MEAN = re.compile(r"(?:.*\.)?(?:_|pixel_|image_|input_)?mean\Z")
 _LARGEST_UNIT = 2.0  # means and deviations beyond it are of values in 0..255
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsFile:
-    """Where a recipe may stand.
-
-    Attributes:
-        path: of the file; None when it is not on this machine.
-        root, metadata: what the checkpoint holds.
-        tensors: by key.
-        beside: the documents next to it.
-    """
-
-    path: Path | None
-    root: object
-    metadata: Mapping[str, str]
-    tensors: Mapping[str, Tensor]
-    beside: Neighbours = field(default_factory=Neighbours)
-
-    @property
-    def name(self) -> str:
-        return self.path.name if self.path is not None else "the file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +42,18 @@ class Statement:
     yields: bool = False
 
 
-def statements(file: WeightsFile, recipe: str | Recipe | None) -> Iterator[Statement]:
+def statements(origin: Origin, recipe: str | Recipe | None) -> Iterator[Statement]:
     """In the order in which they count."""
     if recipe is not None:
         yield _of_option(recipe)
-    for document in _documents(file):
+    for document in _documents(origin):
         yield Statement("file", partial(stated_in, document), "the recipe in the checkpoint")
-    yield Statement("file", lambda: _in_buffers(file.tensors), "what its mean and std say")
-    for name, neighbour in ((PROCESSOR, file.beside.processor), (CONFIG, file.beside.config)):
+    yield Statement("file", lambda: _in_buffers(origin.tensors), "what its mean and std say")
+    for name, neighbour in ((PROCESSOR, origin.beside.processor), (CONFIG, origin.beside.config)):
         if neighbour is not None:
             yield Statement("config", partial(stated_in, neighbour), f"{name} beside it")
-    identity = _identity(file.path)
-    if identity:
-        yield Statement("published", lambda: stated_by(RECIPES[identity]), yields=True)
+    if origin.identity:
+        yield Statement("published", lambda: stated_by(RECIPES[origin.identity]), yields=True)
     yield Statement("assumed", dict)
 
 
@@ -113,9 +86,9 @@ def _in_file(name: str) -> Stated:
     return stated
 
 
-def _documents(file: WeightsFile) -> Iterator[object]:
+def _documents(origin: Origin) -> Iterator[object]:
     """What lies in the checkpoint under a recipe's customary names."""
-    for holder in (file.metadata, file.root, *_inner(file.root)):
+    for holder in (origin.metadata, origin.root, *_inner(origin.root)):
         if not isinstance(holder, Mapping):
             continue
         for key in ("recipe", "pretrained_cfg", "default_cfg"):
@@ -161,42 +134,9 @@ def _shortest(values: NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(float(str(value)) for value in values.ravel())
 
 
-def _identity(path: Path | None) -> str:
-    """The recipe of a file that somebody has published: "imagenet", "caffe", or "" for a file that is nobody's.
-
-    What lies in the cache under a published name was verified when it got that name; elsewhere name and size tell, as
-    hashing half a GB takes up to a second.  A file of a published size or of Caffe's under another name is hashed.
-    """
-    if path is None:
-        return ""
-    if path == DEMO_FILE:
-        return "imagenet"
-    published, prefix = zoo.published(path.name), store.sha256_prefix_of(path.name) or ""
-    is_caffe = prefix[:8] in CAFFE_SHA256
-    in_cache = path.parent == store.cache_folder()
-    if in_cache and (published or is_caffe):
-        return "caffe" if is_caffe else "imagenet"
-    has_size = _mib(path) in {row.size_mib for row in zoo.VARIANTS.values() if row.weights}
-    if published and has_size:
-        return "imagenet"
-    if not (published or has_size or is_caffe):
-        return ""
-    digest = store.verify(path)
-    if any(digest.startswith(prefix) for prefix in CAFFE_SHA256):
-        return "caffe"
-    return "imagenet" if any(digest.startswith(f.sha256_prefix) for f in zoo.WEIGHTS_FILES.values()) else ""
-
-
-def _mib(path: Path) -> float:
-    try:
-        return round(path.stat().st_size / (1 << 20), 3)
-    except OSError:
-        return 0.0
-
-
-def activation(file: WeightsFile) -> str | None:
+def activation(origin: Origin) -> str | None:
     """What the logits are for, as far as the file or its neighbour say."""
-    for holder in (file.metadata, file.root, *_inner(file.root), file.beside.config):
+    for holder in (origin.metadata, origin.root, *_inner(origin.root), origin.beside.config):
         said = activation_in(holder)
         if said:
             return said
