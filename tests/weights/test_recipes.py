@@ -483,6 +483,24 @@ def test_what_the_logits_are_for_is_taken_from_where_it_stands(root: Any, config
     assert choose(file, NetworkInput(), RecipeOptions(activation="sigmoid")).recipe.activation == "sigmoid"
 
 
+@pytest.mark.parametrize(
+    ("last", "activation"), [("Sigmoid", "sigmoid"), ("Softmax", "softmax"), ("Dropout", "softmax")]
+)
+def test_a_whole_module_says_what_its_logits_are_for(last: str, activation: str, tmp_path: Path) -> None:
+    network = networks.Torchvision(widths=networks.NARROW, hidden=8, classes=5)
+    network.classifier.append(getattr(torch.nn, last)())
+
+    assert opened(network, tmp_path).recipe.activation == activation
+    assert opened(network, tmp_path, activation="softmax").recipe.activation == "softmax"
+
+
+def test_a_module_that_ends_with_a_softmax_is_believed_before_a_config(tmp_path: Path) -> None:
+    file = replace(NOTHING, beside=neighbours.Neighbours({"problem_type": "multi_label_classification"}))
+
+    assert choose(file, NetworkInput(ending="softmax")).recipe.activation == "softmax"
+    assert choose(file, NetworkInput()).recipe.activation == "sigmoid"
+
+
 def test_one_logit_is_never_the_only_one_of_a_softmax(tmp_path: Path) -> None:
     write(tmp_path / "r.json", RECIPES["unit"].to_json())
 

@@ -244,6 +244,7 @@ def choose_recipe(origin: Origin, found: Reading, options: recipes.RecipeOptions
         smallest=architecture.smallest_size,
         classes=architecture.num_classes,
         guess=found.size.guess,
+        ending=found.ending,
     )
     return recipes.choose(origin, network, options)
 

@@ -52,6 +52,7 @@ class NetworkInput:
         smallest: side in pixels from which pooling leaves anything.
         classes: width of the last layer.
         guess: why `size` is a guess, a clause; empty when it is known.
+        ending: what its pickled module does to the logits itself, "softmax" or "sigmoid"; empty where none says it.
     """
 
     size: int = 224
@@ -60,6 +61,7 @@ class NetworkInput:
     smallest: int = 32
     classes: int = 1000
     guess: str = ""
+    ending: str = ""
 
     def fits(self, size: int) -> bool:
         """Whether images of that side can go through."""
@@ -90,7 +92,7 @@ def choose(origin: Origin, network: NetworkInput, options: RecipeOptions | None 
     options = options or RecipeOptions()
     _check_activation(network, options)
     notes = list(origin.beside.notes)
-    activation = statements.activation(origin) or ("sigmoid" if network.classes == 1 else "softmax")
+    activation = network.ending or statements.activation(origin) or "softmax"
     for statement in statements.statements(origin, options.recipe):
         try:
             stated = statement.read()
