@@ -120,7 +120,31 @@ def test_wrong_numbers_are_refused(demo: vggcli.Classifier) -> None:
         demo.classify(SEVEN, top_k="3")  # type: ignore[arg-type]
     with pytest.raises(vggcli.UsageError, match="top_k"):
         demo.predict(SEVEN, top_k=0)
+    with pytest.raises(TypeError, match="min_prob"):
+        demo.predict(SEVEN, min_prob="0.5")  # type: ignore[arg-type]
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(vggcli.UsageError, match="min_prob"):
+            demo.classify(SEVEN, min_prob=wrong)
     assert len(demo.classify(SEVEN, top_k=99).predictions) == 10
+
+
+def test_improbable_classes_are_left_out(demo: vggcli.Classifier) -> None:
+    every = demo.classify(SEVEN, top_k=10).predictions
+    least = every[2].probability
+
+    assert demo.classify(SEVEN, min_prob=least).predictions == every[:3]
+    assert [record.predictions for record in demo.predict([SEVEN], top_k=2, min_prob=least)] == [every[:2]]
+    assert demo.classify(SEVEN, min_prob=1).predictions == ()
+
+
+def test_of_labels_that_do_not_exclude_each_other_all_that_are_probable_are_given() -> None:
+    with vggcli.load("demo", activation="sigmoid") as several:
+        every = several.classify(SEVEN, min_prob=0).predictions
+        probable = tuple(prediction for prediction in every if prediction.probability >= 0.5)
+
+        assert len(every) == 10
+        assert several.classify(SEVEN).predictions == probable != every
+        assert several.classify(SEVEN, top_k=1, min_prob=0).predictions == every[:1]
 
 
 # Settings

@@ -26,7 +26,7 @@ from vggcli.network.architecture import Architecture
 from vggcli.records import Activations, Failure, Record
 from vggcli.run.batches import Result
 from vggcli.run.pipeline import Pipeline
-from vggcli.run.ranking import to_record
+from vggcli.run.ranking import Selection, to_record
 from vggcli.settings import Settings
 from vggcli.weights.locate import DEMO_FILE, locate
 from vggcli.weights.model import check_classifies, open_model
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _DECODED_BYTES_PER_WORKER = 64 << 20  # a photo of 16 megapixels
 _MOST_WORKERS = 16  # decoding threads that feed any GPU
+_TOP_K = 5
+_LABEL_PROBABILITY = 0.5  # from which a label that excludes no other is one of the image's
 
 
 def load(
@@ -251,12 +253,12 @@ class Classifier:
         """How images are read, in words for people and sidecars, e.g. "squash 224"."""
         return self._loader.describe()
 
-    def classify(self, image: Source, top_k: int = 5) -> Record:
+    def classify(self, image: Source, top_k: int | None = None, *, min_prob: float | None = None) -> Record:
         """The most probable classes of one image.
 
         Args:
             image: a path, encoded bytes, a PIL image, or a uint8 array (height, width, 3), RGB.
-            top_k: classes wanted; more than there are means all.
+            top_k, min_prob: see `selection`.
 
         Raises:
             InputError: it cannot be classified; `kind` says why in one word.
@@ -270,23 +272,28 @@ class Classifier:
             >>> record.path, len(record.predictions)
             (None, 1)
         """
-        top_k = self._checked_top_k(top_k)
+        selection = self.selection(top_k, min_prob)
         (result,) = self._results(iter([as_input(image)]), (self._logits,), workers=1)
         if result.error is not None:
             raise result.error
-        record = self.record(result, top_k)
+        record = self.record(result, selection)
         if record.failure is not None:
             raise InputError(record.failure.kind, result.item.name, record.failure.message)
         return record
 
     def predict(
-        self, inputs: Source | Iterable[Source], top_k: int = 5, *, recursive: bool = False
+        self,
+        inputs: Source | Iterable[Source],
+        top_k: int | None = None,
+        *,
+        min_prob: float | None = None,
+        recursive: bool = False,
     ) -> Iterator[Record]:
         """One record for every input, lazily and in order; what fails is a record with a failure.
 
         Args:
             inputs: one image, or an iterable of them, which may be endless; a folder stands for the images in it.
-            top_k: classes wanted; more than there are means all.
+            top_k, min_prob: see `selection`.
             recursive: descend into subfolders.
 
         Raises:
@@ -299,9 +306,9 @@ class Classifier:
             ...     [record.failure.kind for record in vgg.predict(["none.png", b""])]
             ['missing', 'empty']
         """
-        top_k = self._checked_top_k(top_k)
+        selection = self.selection(top_k, min_prob)
         results = self._results(expand(inputs, recursive=recursive), (self._logits,))
-        return (self.record(result, top_k) for result in results)
+        return (self.record(result, selection) for result in results)
 
     def activations(
         self, inputs: Source | Iterable[Source], layers: Iterable[str] = ("fc7",), *, recursive: bool = False
@@ -359,9 +366,33 @@ class Classifier:
             self._pipelines.add(pipeline)
         return pipeline
 
-    def record(self, result: Result, top_k: int) -> Record:
+    def selection(self, top_k: int | None = None, min_prob: float | None = None) -> Selection:
+        """Which classes a record has.
+
+        Args:
+            top_k: so many at most, more than there are means all; None for 5, or for all of labels that do not exclude
+                each other (`recipe.activation` is "sigmoid").
+            min_prob: none less probable; None for 0, or for 0.5 of such labels.
+
+        Raises:
+            UsageError: a value that cannot be; TypeError: one of another type.
+        """
+        if not isinstance(top_k, int | None):
+            raise TypeError(f"top_k is a whole number, not {type(top_k).__name__}")
+        if not isinstance(min_prob, int | float | None):
+            raise TypeError(f"min_prob is a number, not {type(min_prob).__name__}")
+        if top_k is not None and top_k < 1:
+            raise UsageError("cannot use top_k", str(top_k), "it must be 1 or more")
+        if min_prob is not None and not 0 <= min_prob <= 1:
+            raise UsageError("cannot use min_prob", str(min_prob), "it must be from 0 to 1")
+        exclusive = not self._model.has_independent_labels
+        most = (_TOP_K if exclusive else len(self.labels)) if top_k is None else top_k
+        least = (0.0 if exclusive else _LABEL_PROBABILITY) if min_prob is None else float(min_prob)
+        return Selection(min(most, len(self.labels)), least)
+
+    def record(self, result: Result, selection: Selection) -> Record:
         """The record of a pipeline's result."""
-        return to_record(result, self._logits, self.labels, top_k, self.recipe.activation)
+        return to_record(result, self._logits, self.labels, selection, self.recipe.activation)
 
     def open_engine(self, outputs: tuple[str, ...] = ()) -> Engine:
         """The engine for these outputs, compiled at the first call for them and kept until `close`.
@@ -407,13 +438,6 @@ class Classifier:
     def _check_open(self) -> None:
         if self._is_closed:
             raise UsageError("cannot use", repr(self), "it was closed", "Load it again")
-
-    def _checked_top_k(self, top_k: int) -> int:
-        if not isinstance(top_k, int):
-            raise TypeError(f"top_k is a whole number, not {type(top_k).__name__}")
-        if top_k < 1:
-            raise UsageError("cannot use top_k", str(top_k), "it must be 1 or more")
-        return min(top_k, len(self.labels))
 
     def _results(
         self, inputs: Iterator[Input], outputs: tuple[str, ...], workers: int | None = None

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
@@ -33,8 +33,6 @@ from vggcli.weights.model import check_classifies
 
 _EMPTY = "there was nothing to classify; with --allow-empty that is no failure"
 _TICK_SECONDS = 0.5  # how often a waiting thread looks for interruptions
-_TOP_K = 5
-_LABEL_PROBABILITY = 0.5  # from which a label that excludes no other is one of the image's
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,7 @@ class Request:
 
     Attributes:
         settings: those of the classifier.
-        top_k: None for 5, or all labels where they do not exclude each other.
-        min_prob: None for 0, or 0.5 where they do not.
+        top_k, min_prob: see `Classifier.selection`.
         max_errors: failed inputs after which the run stops; None for never.
         link: make links in `sort_into` instead of copies.
     """
@@ -153,6 +150,7 @@ class _Prediction:
         self._request, self._classifier, self._format, self._console = request, classifier, format, console
         self._sorting, self._say = sorting, _nothing if request.quiet else console.note
         self._hints: dict[str, str] = {}  # by what may have been meant, the first path that it was said of
+        self._selection = classifier.selection(request.top_k, request.min_prob)
         self._began = monotonic()
         self._output: ResumableOutput[Record] | None = None
         self._output_is_open = threading.Event()
@@ -216,10 +214,7 @@ class _Prediction:
 
     def _write(self, output: ResumableOutput[Record], progress: Progress) -> None:
         for result in self._pipeline.results():
-            record = self._classifier.record(result, self._top_k)
-            if self._min_prob > 0:
-                kept = tuple(p for p in record.predictions if p.probability >= self._min_prob)
-                record = replace(record, predictions=kept)
+            record = self._classifier.record(result, self._selection)
             self._sorting.take(record)  # before its row is written: a row says that all is done for its input
             output.write(record)
             if record.failure is None:
@@ -286,23 +281,10 @@ class _Prediction:
             engine=engine.name,
             device=engine.device,
             precision=engine.precision,
-            top_k=self._top_k,
-            min_prob=self._min_prob,
+            top_k=self._selection.top_k,
+            min_prob=self._selection.min_prob,
             recipe_source=model.recipe.source,
         )
-
-    @property
-    def _top_k(self) -> int:
-        """Predictions in a record at most: of labels that do not exclude each other all that are probable enough."""
-        model, asked = self._classifier.model, self._request.top_k
-        usual = len(model.labels) if model.has_independent_labels else _TOP_K
-        return min(usual if asked is None else asked, len(model.labels))
-
-    @property
-    def _min_prob(self) -> float:
-        """Probability below which a class is left out."""
-        usual = _LABEL_PROBABILITY if self._classifier.model.has_independent_labels else 0.0
-        return usual if self._request.min_prob is None else self._request.min_prob
 
     def _say_interrupted(self) -> None:
         how = f"the same command {self._how_to_resume()}" if self._is_resumable() else "the rows so far are written"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +14,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def to_record(result: Result, output: str, names: tuple[str, ...], top_k: int, activation: str = "softmax") -> Record:
-    """The record of one result: the probabilities of all classes, the best `top_k` of them.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which classes a record has: the best `top_k` of those of at least `min_prob`."""
+
+    top_k: int
+    min_prob: float = 0.0
+
+
+def to_record(
+    result: Result, output: str, names: tuple[str, ...], selection: Selection, activation: str = "softmax"
+) -> Record:
+    """The record of one result.
 
     Args:
         result: with the logits (num_classes,) among its outputs, or an error.
         output: name of the last layer.
         names: of the classes, in index order; two of them share a single logit.
+        selection: which of them are wanted.
         activation: "softmax" or "sigmoid".
     """
     path = result.item.path
@@ -30,7 +42,9 @@ def to_record(result: Result, output: str, names: tuple[str, ...], top_k: int, a
     if not np.isfinite(logits).all():
         why = "the network's output is not a number; the weights may hold NaN or infinite values"
         return Record(path, failure=Failure("model", why))
-    return Record(path, best(logits, names, top_k, activation), truncated=result.truncated)
+    found = best(logits, names, selection.top_k, activation)
+    kept = tuple(prediction for prediction in found if prediction.probability >= selection.min_prob)
+    return Record(path, kept, truncated=result.truncated)
 
 
 def best(
