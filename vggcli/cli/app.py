@@ -220,7 +220,7 @@ def inspect(
         str,
         typer.Argument(
             metavar="FILE|URL",
-            help="A weights file, demo, or an http(s) URL.",
+            help="A weights file or model folder, demo, or an http(s) URL.",
             autocompletion=completion.demo_and_files,
         ),
     ],
@@ -301,7 +301,9 @@ def summary(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="ARCH|FILE", help="A variant or a weights file.", autocompletion=completion.variants_and_files
+            metavar="ARCH|FILE",
+            help="A variant, weights file or model folder.",
+            autocompletion=completion.variants_and_files,
         ),
     ],
     num_classes: Annotated[

@@ -174,7 +174,7 @@ Weights = Annotated[
         "--weights",
         "-w",
         metavar="FILE|demo",
-        help="A .pth, .pt, .bin or .safetensors file, or demo, the digit classifier in the package.  "
+        help="A .pth, .pt, .bin or .safetensors file, a model folder, or demo, which knows digits.  "
         "[default: the variant's ImageNet weights, downloaded once]",
         autocompletion=completion.demo_and_files,
         rich_help_panel=MODEL,
