@@ -11,7 +11,7 @@ import pytest
 import vggcli
 from tools import write_docs
 from tools.draw_terminal import drawn
-from vggcli.commands.predict import Request
+from vggcli.commands.request import Request
 
 ROOT = Path(__file__).parent.parent
 PAGES = write_docs.pages()

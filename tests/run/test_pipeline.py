@@ -492,20 +492,6 @@ def test_a_failure_that_waits_holds_nothing_of_the_decoder() -> None:
         assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
 
 
-def test_a_stopped_process_is_no_stuck_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    seen = module._RunningClock()
-    assert seen.seconds() == 0
-    clock[0] = 3600.0  # Ctrl-Z, and an hour later fg
-    assert seen.seconds() <= 2
-    for _ in range(57):
-        clock[0] += 1
-        assert seen.seconds() < 60
-    clock[0] += 1
-    assert seen.seconds() == 60
-
-
 def test_decoders_that_hang_together_are_given_up_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its own clock: the last of four does not wait for the other three to be given up first."""
     clock, hanging, release = [0.0], threading.Semaphore(0), threading.Event()

@@ -159,8 +159,8 @@ def predict(
     Exit codes: 0 all classified; 1 some inputs failed, or there were none; 2 wrong usage; 3 unusable weights; 4 stopped
     early; 5 unusable device or engine; 70 a bug in vgg; 130, 143 interrupted.
     """
-    from vggcli.commands.predict import Request
     from vggcli.commands.predict import predict as run
+    from vggcli.commands.request import Request
     from vggcli.images.process import own_process
     from vggcli.settings import Settings
 

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
@@ -15,6 +14,7 @@ from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
 from vggcli.commands.named import must_fetch, nothing_is_there, say_skipped
+from vggcli.commands.request import Request
 from vggcli.commands.sorting import Sorting
 from vggcli.engines import Engine, choice
 from vggcli.errors import StoppedError
@@ -26,43 +26,12 @@ from vggcli.output.resume import ResumableOutput, open_output
 from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import check_file
 from vggcli.records import Provenance, Record
-from vggcli.settings import Settings
 from vggcli.weights import store
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.model import check_classifies
 
 _EMPTY = "there was nothing to classify; with --allow-empty that is no failure"
 _TICK_SECONDS = 0.5  # how often a waiting thread looks for interruptions
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `vgg predict` was asked to do; the fields are the options of the same names.
-
-    Attributes:
-        settings: those of the classifier.
-        top_k, min_prob: see `Classifier.selection`.
-        max_errors: failed inputs after which the run stops; None for never.
-        link: make links in `sort_into` instead of copies.
-    """
-
-    inputs: tuple[str, ...] = ()
-    recursive: bool = False
-    files_from: str | None = None
-    null: bool = False
-    settings: Settings = field(default_factory=Settings)
-    top_k: int | None = None
-    format: str = "auto"
-    output: Path | None = None
-    resume: bool = False
-    overwrite: bool = False
-    max_errors: int | None = None
-    allow_empty: bool = False
-    min_prob: float | None = None
-    sort_into: Path | None = None
-    link: bool = False
-    dry_run: bool = False
-    quiet: bool = False
 
 
 class _InterruptedError(Exception):

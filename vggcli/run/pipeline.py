@@ -19,6 +19,7 @@ from vggcli.errors import InputError, StoppedError
 from vggcli.images.attempt import Attempt
 from vggcli.images.discover import Input
 from vggcli.run.batches import Inference, Job, Result
+from vggcli.run.clock import RunningClock
 
 if TYPE_CHECKING:
     from vggcli.images.decode import Decoded
@@ -32,8 +33,6 @@ _MAX_WAITING_BYTES = 64 << 20
 # Decoders that were given up and run on, each with its picture; so many are replaced by another thread.
 _MAX_ABANDONED = 4
 _SLACK_BATCHES = 3  # decoded images wait in this many batches at most
-
-
 _LEAVE_OUT = "Leave out the images whose rows say timeout, or look after the disk that they lie on"
 
 
@@ -75,7 +74,7 @@ class Pipeline:
         self._window = _SLACK_BATCHES * (batch_size or 8) + workers
         self._exhausted = self._stopped = self._finished = False
         self._decode_timeout = decode_timeout
-        self._clock = _RunningClock()
+        self._clock = RunningClock()
         self._waiting_bytes = 0
         self._live = workers  # decoding threads that somebody waits for
         self._missing = self._abandoned = 0
@@ -286,24 +285,6 @@ class Pipeline:
                     _LEAVE_OUT,
                 ),
             )
-
-
-class _RunningClock:
-    """Seconds during which this process was running, as far as regular looks at it tell.
-
-    Between two looks at most a few ticks count: a process that was stopped (Ctrl-Z) is not a stuck decoder.
-    """
-
-    def __init__(self) -> None:
-        self._seconds, self._seen = 0.0, time.monotonic()
-        self._looking = threading.Lock()
-
-    def seconds(self) -> float:
-        with self._looking:
-            now = time.monotonic()
-            self._seconds += min(now - self._seen, 4 * _TICK_SECONDS)
-            self._seen = now
-            return self._seconds
 
 
 def _bare(error: InputError) -> InputError:
