@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vggcli.analysis.inspection import Inspection, inspect
-    from vggcli.classifier import Classifier, load
+    from vggcli.classifier import Classifier
     from vggcli.errors import (
         CheckpointError,
         DeviceError,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from vggcli.images.recipe import Recipe
+    from vggcli.loading import load
     from vggcli.records import Activations, Failure, Prediction, Record
 
 __version__ = "0.1.0"
@@ -54,8 +55,9 @@ __all__ = [
 
 _HOMES = {
     "vggcli.analysis.inspection": ("Inspection", "inspect"),
-    "vggcli.classifier": ("Classifier", "load"),
+    "vggcli.classifier": ("Classifier",),
     "vggcli.images.recipe": ("Recipe",),
+    "vggcli.loading": ("load",),
     "vggcli.records": ("Activations", "Failure", "Prediction", "Record"),
 }
 
