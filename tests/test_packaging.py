@@ -140,7 +140,7 @@ def test_without_torch_everything_works_that_does_not_need_it(
 def test_without_torch_what_needs_it_is_one_line_and_exit_code_5(
     options: list[str], no_torch: Path, weights: Path
 ) -> None:
-    done = run(no_torch, "predict", "-w", weights, *options, DIGITS / "six.png")
+    done = run(no_torch, "predict", "-w", weights, "--recipe", "imagenet", *options, DIGITS / "six.png")
 
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr == (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import count
+from typing import TypeVar
 
 from vggcli.text import printable
 
 # Shortened paths that are remembered: more than anybody scrolls back, and less than a megabyte or two.
 _REMEMBERED = 10_000
 _ELLIPSIS = "…"
+_Value = TypeVar("_Value")
 
 
 def shorten(text: str, width: int) -> str:
@@ -40,34 +41,54 @@ class PathColumn:
     def __init__(self, width: int) -> None:
         self._width = width
         self._shown: dict[str, str] = {}  # shortened to whole, the oldest first
+        self._known: dict[str, str] = {}  # and the other way round
+        self._numbers: dict[str, int] = {}  # the last number that a shortened path got, the oldest first
 
     def cut(self, path: str) -> str:
         """The path in at most `width` cells, as no other path of the column is shown; the same path as before."""
+        if path in self._known:
+            return self._known[path]
         text = printable(path)
         shown = shorten(text, self._width)
         if _ELLIPSIS not in shown:
             return shown
         # Where it would look like another one, show the place where the two differ.
         for _ in range(4):
-            other = self._shown.get(shown, path)
-            if other == path:
+            other = self._shown.get(shown)
+            if other is None:
                 break
             pairs = enumerate(zip(text, printable(other), strict=False))
             shown = shorten_around(text, self._width, next((i for i, (ours, theirs) in pairs if ours != theirs), 0))
-        number = count(2)
-        while self._shown.get(shown, path) != path:
-            suffix = f"~{next(number)}"
-            shown = shorten(text, self._width - len(suffix)) + suffix
-        self._shown[shown] = path
-        if len(self._shown) > _REMEMBERED:
-            del self._shown[next(iter(self._shown))]
+        if shown in self._shown:
+            shown = self._numbered(text)
+        _remember(self._shown, shown, path)
+        _remember(self._known, path, shown)
         return shown
+
+    def _numbered(self, text: str) -> str:
+        usual = shorten(text, self._width)
+        number = self._numbers.get(usual, 1)
+        while True:
+            number += 1
+            suffix = f"~{number}"
+            shown = shorten(text, self._width - len(suffix)) + suffix
+            if shown not in self._shown:
+                _remember(self._numbers, usual, number)
+                return shown
+
+
+def _remember(memory: dict[str, _Value], key: str, value: _Value) -> None:
+    """Keep the value, and forget the oldest where there are too many."""
+    memory[key] = value
+    if len(memory) > _REMEMBERED:
+        del memory[next(iter(memory))]
 
 
 def _head(text: str, width: int) -> str:
     from rich.cells import chop_cells
 
-    return chop_cells(text, width)[0] if text and width > 0 else ""
+    # What is far behind a head takes no part in it, and chopping takes time for all of a text.
+    return chop_cells(text[: 4 * width], width)[0] if text and width > 0 else ""
 
 
 def _tail(text: str, width: int) -> str:
