@@ -289,12 +289,13 @@ def test_what_says_nothing_of_preprocessing_states_nothing(document: object) -> 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"{", "it is no JSON"),
-        (b"\xff\xfe", "it is no JSON"),
-        (b"[" * 100_000, "it is no JSON"),
+        (b"{", "it is no JSON: expecting property name enclosed in double quotes in line 1"),
+        (b"\xff\xfe", "it is not UTF-8 text"),
+        (b"[" * 100_000, "it is nested more than 64 levels deep"),
+        (b'{"size": ' + b"[" * 900 + b"]" * 900 + b"}", "it is nested more than 64 levels deep"),
         (b" " * (17 << 20), "it has more than 16 MiB"),
     ],
-    ids=["torn", "bytes", "deep", "large"],
+    ids=["torn", "bytes", "endless", "deep", "large"],
 )
 def test_files_that_are_no_json_are_refused(tmp_path: Path, data: bytes, why: str) -> None:
     (tmp_path / "a.json").write_bytes(data)

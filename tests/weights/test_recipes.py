@@ -288,7 +288,13 @@ def test_another_files_configuration_is_ignored_with_a_note(
 
 
 @pytest.mark.parametrize(
-    ("data", "why"), [(b"{", "it is no JSON"), (b"[1]", None), (b'{"port": 80}', None)], ids=["torn", "list", "other"]
+    ("data", "why"),
+    [
+        (b"{", "it is no JSON: expecting property name enclosed in double quotes in line 1"),
+        (b"[1]", None),
+        (b'{"port": 80}', None),
+    ],
+    ids=["torn", "list", "other"],
 )
 def test_a_neighbour_of_another_kind_changes_nothing(
     data: bytes, why: str | None, weights: Any, tmp_path: Path

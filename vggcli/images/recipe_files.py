@@ -6,7 +6,6 @@ Each reader gives the fields of a `Recipe` that a file states, and leaves out th
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from math import floor, isclose
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, TypeGuard
 
 from vggcli.errors import UsageError
 from vggcli.images.recipe import FIELDS, LARGEST_SIZE, is_number
+from vggcli.json_reader import parse_json
 from vggcli.text import brief
 
 Stated = dict[str, Any]
@@ -38,9 +38,9 @@ def read_json(path: Path) -> object:
     if len(data) > _LARGEST_FILE:
         raise _unreadable(path, f"it has more than {_LARGEST_FILE >> 20} MiB")
     try:
-        return json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(path, "it is no JSON") from error
+        return parse_json(data, _LARGEST_FILE)
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from error
 
 
 def _unreadable(path: Path, why: str) -> UsageError:

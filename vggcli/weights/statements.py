@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from vggcli.errors import UsageError
 from vggcli.images.recipe import FIELDS, RECIPES, WITHOUT_SIZE, Recipe
 from vggcli.images.recipe_files import FORM, Stated, activation_in, read_json, stated_in
+from vggcli.json_reader import parse_json
 from vggcli.network import zoo
 from vggcli.weights import store
 from vggcli.weights.checkpoint import Tensor
@@ -132,8 +132,8 @@ def _parsed(value: object) -> object:
     # safetensors metadata holds only strings, so objects travel in it as JSON.
     if isinstance(value, str) and value[:1] == "{":
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_json(value)
+        except ValueError:
             return None
     return value
 
