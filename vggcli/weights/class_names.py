@@ -10,8 +10,9 @@ from pathlib import Path
 from vggcli.json_reader import parse_json, read_json
 from vggcli.network import labels
 from vggcli.weights.checkpoint import Checkpoint, Inert
+from vggcli.weights.neighbours import CONFIG, INDICES
 
-NEIGHBOURS = ("class_indices.json", "config.json")  # the more explicit first
+NEIGHBOURS = (INDICES, CONFIG)  # the more explicit first
 _DEPTH = 6  # of dicts and objects in each other
 _MOST_HOLDERS = 20_000  # of them that are looked into
 _MOST_BYTES = 4 << 20  # of a JSON document: 20,000 names of 200

@@ -14,7 +14,7 @@ from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
 from vggcli.weights.locate import FOLDER_FILES
 
-CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+CONFIG, PROCESSOR, INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
 
 Document = Mapping[str, Any]
 
@@ -31,6 +31,11 @@ class Neighbours:
     config: Document | None = None
     processor: Document | None = None
     notes: tuple[str, ...] = ()
+
+
+def paths(path: Path) -> tuple[Path, ...]:
+    """What may be read beside a weights file, for its recipe or the names of its classes."""
+    return tuple(path.with_name(name) for name in (CONFIG, PROCESSOR, INDICES))
 
 
 def find(path: Path, classes: int | None, architecture: Architecture) -> Neighbours:
