@@ -20,6 +20,7 @@ differ in a zero-width space one cannot be told from the other.
 from __future__ import annotations
 
 import re
+import reprlib
 
 # Everything that ends a line for some reader, that a terminal obeys, that reorders what is shown, or is no UTF-8; and,
 # from the soft hyphen on, what Unicode calls default ignorable: it takes no room and is not seen.
@@ -114,3 +115,28 @@ def to_unicode(text: str) -> str:
 def from_unicode(text: str) -> str:
     """The original of `to_unicode`."""
     return unescape(text) if _LOOKS_UNDECODABLE.search(text) else text
+
+
+class _Brief(reprlib.Repr):
+    """Writes no more of a value than a message has room for: a file may hold one long text a million times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 2
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = self.maxstring = 100
+
+    def repr_instance(self, value: object, level: int) -> str:
+        return repr(value) if value is None or isinstance(value, bool | float) else f"<{type(value).__name__}>"
+
+
+_BRIEF = _Brief()
+
+
+def brief(value: object, most: int = 100) -> str:
+    """The beginning of a value of any size, as Python prints it, in so many characters at most.
+
+    Examples:
+        >>> brief([0.5, 0.5]), brief("RGB"), len(brief(["x" * 1000] * 1000))
+        ('[0.5, 0.5]', 'RGB', 100)
+    """
+    return (value if isinstance(value, str) else _BRIEF.repr(value))[:most]

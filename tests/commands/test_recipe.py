@@ -139,6 +139,19 @@ def test_what_cannot_be_is_wrong_usage(
 # Runs
 
 
+@pytest.mark.parametrize("name", ["r.json", "config.json", "preprocessor_config.json", "class_indices.json"])
+def test_no_document_that_a_run_reads_is_its_output(name: str, picture: Path, tmp_path: Path, vgg: Vgg) -> None:
+    path = saved(network_of(), tmp_path)
+    (tmp_path / name).write_text('{"mean": 0.5, "std": 0.5}')
+    options = ("-w", path, "-f", "jsonl", *(("--recipe", tmp_path / name) if name == "r.json" else ()))
+
+    output = vgg("predict", *options, "-o", tmp_path / name, "--overwrite", picture)
+
+    assert (output.code, output.out) == (2, "")
+    assert f"this run reads {tmp_path / name}. Name another output with -o." in output.err
+    assert (tmp_path / name).read_text() == '{"mean": 0.5, "std": 0.5}'
+
+
 @pytest.mark.parametrize(
     "changed",
     [("--recipe", "half"), ("--size", "64"), ("--resize", "letterbox"), ("--bgr",), ("--activation", "sigmoid")],

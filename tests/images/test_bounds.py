@@ -9,21 +9,23 @@ import subprocess
 import sys
 import threading
 import weakref
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from image_examples import failure, gradient, load, noise, saved
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL._util import DeferredError
 
 from vggcli.errors import InputError
 from vggcli.images import decode as decoding_module
 from vggcli.images.attempt import Attempt, GivenUpError
 from vggcli.images.budget import Budget, decoding_bytes
-from vggcli.images.decode import Decoding, ImageLoader
+from vggcli.images.decode import Decoded, Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.images.limits import MAX_SCANS, MAX_SEGMENTS
+from vggcli.images.recipe import Recipe
 
 PATIENCE = 60  # seconds
 
@@ -141,7 +143,7 @@ def test_a_picture_of_millions_of_rows_is_refused_for_what_its_rows_take() -> No
 
 PROGRAM = """
 import sys
-from vggcli.images.decode import Decoding, ImageLoader
+from vggcli.images.decode import Decoded, Decoding, ImageLoader
 from vggcli.images.discover import Input
 from PIL import Image
 Image.init()
@@ -290,6 +292,47 @@ def test_what_decoding_takes_is_told_from_the_header(tmp_path: Path) -> None:
     assert 3 <= told(saved(Image.new("I;16", (200, 100)), "PNG")) < 4
     assert 12 <= told(saved(picture, "WEBP")) < 13
     assert 16 <= told(saved(picture, "JPEG2000")) < 17
+
+
+@pytest.mark.parametrize(
+    ("size", "recipe", "least"),
+    [
+        ((1, 1300), Recipe(resize="crop"), 340e6),  # enlarged to 256 x 332,800
+        ((1300, 1), Recipe(resize="crop"), 340e6),
+        ((20_000_000, 1), Recipe(), 400e6),  # 80 MB of pixels, and a weight of each for both its neighbours
+        ((20_000_000, 1), Recipe(resize="letterbox", interpolation="lanczos"), 1000e6),
+        ((400, 300), Recipe(), 0),
+    ],
+    ids=["tall", "wide", "weights", "lanczos", "photo"],
+)
+def test_what_resizing_takes_is_in_the_budget(size: tuple[int, int], recipe: Recipe, least: float) -> None:
+    wanted: list[int] = []
+
+    class Asked(Budget):
+        def reserve(self, nbytes: int, attempt: Attempt) -> AbstractContextManager[None]:
+            wanted.append(nbytes)
+            raise MemoryError
+
+    data = saved(Image.new("1", size), "PNG")
+    for content in (data, Image.open(io.BytesIO(data))):
+        with pytest.raises(InputError, match="not enough memory"):
+            ImageLoader(Decoding(recipe), budget=Asked()).load(Input(None, content=content))
+    assert all(least <= nbytes < 1.5 * least + 2e6 for nbytes in wanted)
+    assert len(wanted) == 2
+
+
+def test_what_is_too_large_enlarged_is_refused_from_the_header() -> None:
+    decoded: list[object] = []
+
+    class Looked(ImageLoader):
+        def elsewhere(self, picture: ImageFile.ImageFile) -> Decoded | None:
+            decoded.append(picture)
+            return None
+
+    data = saved(Image.new("1", (1, 60_000)), "PNG")
+    with pytest.raises(InputError, match="enlarging it takes more than 89478485 pixels"):
+        Looked(Decoding(Recipe(resize="crop"))).load(Input(None, content=data))
+    assert not decoded
 
 
 def test_small_boxes_without_end_are_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:

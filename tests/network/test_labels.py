@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,27 @@ def test_an_unusable_file_is_explained(write: Callable[[Path], object], message:
         labels.read(str(path))
 
     assert str(caught.value) == f"cannot read the labels {path}: {message}"
+
+
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    zeros = tmp_path / "names.txt"
+    zeros.symlink_to("/dev/zero")
+    tracemalloc.start()
+    with pytest.raises(UsageError, match="it has more than 16 MiB"):
+        labels.read(str(zeros))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 64 << 20
+
+
+def test_a_pipe_may_give_the_names(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "names")
+    writer = threading.Thread(target=(tmp_path / "names").write_bytes, args=(b"cat\ndog\n",))
+    writer.start()
+
+    assert labels.read(str(tmp_path / "names")) == ("cat", "dog")
+    writer.join()
 
 
 def test_another_number_of_names_is_refused_with_both_numbers(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -178,6 +179,30 @@ def test_a_recipe_in_the_checkpoint_that_cannot_be_is_noted_and_not_used(weights
 
     assert (model.recipe.source, model.warning) == ("assumed", ASSUMED)
     assert "the recipe in the checkpoint is ignored: cannot use std [0.0, 0.0, 0.0]: it must be above 0" in model.notes
+
+
+@pytest.mark.parametrize("field", ["size", "mean", "resize", "resize_to", "fill", "channel_order"])
+def test_a_text_that_a_recipe_repeats_is_not_written_out(field: str, weights: Any, tmp_path: Path) -> None:
+    tracemalloc.start()
+    model = opened({"state_dict": weights, "recipe": {field: ["x" * 100_000] * 2000}}, tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 20e6  # written out it has 200 MB
+    assert any(note.startswith(f"the recipe in the checkpoint is ignored: cannot use {field}") for note in model.notes)
+    assert max(map(len, model.notes)) < 300
+
+
+@pytest.mark.parametrize("field", ["input_size", "crop_pct", "crop_mode"])
+def test_nor_one_that_a_configuration_repeats(field: str, weights: Any, tmp_path: Path) -> None:
+    tracemalloc.start()
+    repeated = {field: ["x" * 100_000] * 2000}
+    model = opened({"state_dict": weights, "pretrained_cfg": TIMM | repeated}, tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 20e6
+    assert any(f"ignored: cannot use {field}" in note for note in model.notes)
 
 
 def test_a_configuration_without_mean_and_std_leaves_them_assumed(weights: Any, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from vggcli.commands.sorting import Sorting
 from vggcli.engines import Engine, choice
 from vggcli.errors import StoppedError
 from vggcli.images import counting, discover
+from vggcli.images.recipe import RECIPES
 from vggcli.network import labels
 from vggcli.output.formats import choose_format
 from vggcli.output.predictions import PredictionCodec
@@ -26,7 +27,7 @@ from vggcli.output.resume import ResumableOutput, open_output
 from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import check_file
 from vggcli.records import Provenance, Record
-from vggcli.weights import store
+from vggcli.weights import neighbours, store
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.model import check_classifies
 
@@ -101,7 +102,10 @@ def _nothing(text: str) -> None:
 
 
 def _check_sources(request: Request, output: Path, weights: str | Path | None) -> None:
-    check_output_is_no_source(output, request.inputs, (weights, request.settings.labels, request.files_from))
+    recipe, beside = request.settings.recipe, neighbours.paths(weights) if isinstance(weights, Path) else ()
+    named = recipe if isinstance(recipe, str) and recipe not in RECIPES else None
+    sources = (weights, *beside, named, request.settings.labels, request.files_from)
+    check_output_is_no_source(output, request.inputs, sources)
 
 
 class _Prediction:

@@ -16,6 +16,8 @@ _ROW_POINTER_BYTES = 8
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # 4 in the other modes
 _NUMBERS = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
+_SUPPORT = {"nearest": 0.0, "box": 0.5, "bilinear": 1.0, "hamming": 1.0, "bicubic": 2.0, "lanczos": 3.0}  # pixels
+
 
 class Budget:
     """Reservations in turn; one that is larger than the whole is given alone.
@@ -95,6 +97,21 @@ def decoding_bytes(picture: Image.Image, turns: bool = True) -> int:
         total += _stored_bytes(picture, 4)
     # Asking others than these for their metadata would decode the picture.
     return total + stored * (turns and "exif" in picture.info and orientation(picture) != 1)
+
+
+def resizing_bytes(size: tuple[int, int], resized: tuple[int, int], interpolation: str) -> int:
+    """About what resizing takes in memory beside the picture, in bytes.
+
+    That is the result, what lies between the horizontal and the vertical pass, and a weight of 8 bytes for every pixel
+    under the filter at every new one, as in Pillow's Resample.c.
+
+    Args:
+        size, resized: width and height before and after.
+        interpolation: name of a filter of Pillow's.
+    """
+    support = _SUPPORT[interpolation]
+    weights = sum(new * (2 * support * max(1, old / new) + 1) for old, new in zip(size, resized, strict=True))
+    return 4 * resized[0] * (resized[1] + size[1]) + 8 * round(weights)
 
 
 def _stored_bytes(picture: Image.Image, bytes_per_pixel: int) -> int:

@@ -24,7 +24,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from vggcli.errors import InputError
 from vggcli.images import jpeg, modes, signatures, truncated
 from vggcli.images.attempt import Attempt, GivenUpError
-from vggcli.images.budget import Budget, decoding_bytes, orientation
+from vggcli.images.budget import Budget, decoding_bytes, orientation, resizing_bytes
 from vggcli.images.discover import Input
 from vggcli.images.formats import identify
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, PIXELS_PER_ROW, BombError
@@ -141,7 +141,7 @@ class ImageLoader:
 
     def _within_budget(self, stream: IO[bytes], attempt: Attempt) -> Decoded:
         picture = self._header(stream)
-        with self._budget.reserve(decoding_bytes(picture, self.decoding.exif), attempt):
+        with self._budget.reserve(self._bytes(picture), attempt):
             try:
                 return self._from_header(picture, stream)
             except Exception as error:
@@ -163,7 +163,7 @@ class ImageLoader:
 
     def _from_picture(self, picture: Image.Image, attempt: Attempt) -> Decoded:
         self._check(picture.size)
-        with self._budget.reserve(decoding_bytes(picture, self.decoding.exif), attempt):
+        with self._budget.reserve(self._bytes(picture), attempt):
             # A picture that Pillow has opened reads its file when it is first looked at.
             with _TURNS.at(picture):
                 attempt.check()
@@ -213,6 +213,11 @@ class ImageLoader:
     def _check(self, size: tuple[int, int]) -> None:
         if size[0] * size[1] > self.decoding.max_pixels:
             raise _TooManyPixelsError("it has")
+
+    def _bytes(self, picture: Image.Image) -> int:
+        """What it takes in memory on its way to the network's size; an enlarged one may take more than its file."""
+        resizing = resizing_bytes(picture.size, self.resized(*picture.size), self.decoding.recipe.interpolation)
+        return decoding_bytes(picture, self.decoding.exif) + resizing
 
     def _upright(self, picture: Image.Image) -> Image.Image:
         """What `ImageOps.exif_transpose` gives, without a copy of what needs no turning and without its metadata."""

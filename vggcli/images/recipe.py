@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vggcli.errors import UsageError
+from vggcli.text import brief
 
 RESIZES = ("squash", "crop", "letterbox")
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")  # Pillow's filters
@@ -154,7 +155,7 @@ def _listed(numbers: tuple[float, ...]) -> str:
 
 
 def _unusable(name: str, value: object, why: str) -> UsageError:
-    return UsageError(f"cannot use {name}", str(value)[:100], why)
+    return UsageError(f"cannot use {name}", brief(value), why)
 
 
 def _check_length(name: str, value: object, least: int, most: int) -> None:

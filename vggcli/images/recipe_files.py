@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from vggcli.errors import UsageError
 from vggcli.images.recipe import FIELDS, LARGEST_SIZE, is_number
+from vggcli.text import brief
 
 Stated = dict[str, Any]
 
@@ -59,8 +60,9 @@ def numbers(value: object) -> object:
 def _of_ours(document: Mapping[str, Any]) -> Stated:
     for name in document:
         if name not in FIELDS:
-            near = difflib.get_close_matches(str(name), FIELDS, n=1)
-            raise UsageError("unknown field", str(name), f"a recipe has {', '.join(near or FIELDS)}")
+            shown = brief(name)
+            near = difflib.get_close_matches(shown, FIELDS, n=1)
+            raise UsageError("unknown field", shown, f"a recipe has {', '.join(near or FIELDS)}")
     stated = dict(document)
     stated |= {name: numbers(stated[name]) for name in ("mean", "std") if name in stated}
     if isinstance(stated.get("fill"), list):
@@ -82,7 +84,7 @@ def _of_timm(cfg: Mapping[str, Any]) -> Stated | None:
     share, mode = cfg.get("crop_pct", 0.875), cfg.get("crop_mode", "center")
     if not isinstance(share, int | float) or not 0.1 <= share <= 4:
         raise _unusable("crop_pct", share)
-    resize = {"center": "crop", "squash": "squash", "border": "letterbox"}.get(str(mode))
+    resize = {"center": "crop", "squash": "squash", "border": "letterbox"}.get(brief(mode))
     if resize is None:
         raise _unusable("crop_mode", mode)
     side = floor(size[1] / share)
@@ -164,4 +166,4 @@ def _is_length(value: object) -> TypeGuard[int]:
 
 
 def _unusable(name: str, value: object) -> UsageError:
-    return UsageError(f"cannot use {name}", str(value)[:100], "no recipe can be so")
+    return UsageError(f"cannot use {name}", brief(value), "no recipe can be so")

@@ -19,6 +19,7 @@ _KEYS = (
     *("idxtoclass", "idx2class", "id2label", "indextoname", "idxtolabels", "idxtoname", "classindices"),
     *("classtoidx", "class2idx", "label2id", "labeltoidx", "nametoidx", "labelmap", "names"),
 )
+_MOST_BYTES = 16 << 20  # of a file of names
 _JSON_NEXT = "Give one name a line, a JSON list of names, or a JSON object of names and numbers from 0"
 
 
@@ -55,12 +56,17 @@ def read(path: str, own: Sequence[str] | None = None) -> tuple[str, ...]:
         UsageError: the file cannot be read or holds no names.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        with Path(path).open("rb") as file:  # also a pipe, as shells make one for <(command)
+            data = file.read(_MOST_BYTES + 1)
+        text = data.decode("utf-8-sig") if len(data) <= _MOST_BYTES else ""
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise UsageError("cannot read the labels", path, why, "Give --labels a text file, one name a line") from error
     except UnicodeDecodeError as error:
         raise UsageError("cannot read the labels", path, "it is not UTF-8 text", "Save it as UTF-8") from error
+    if len(data) > _MOST_BYTES:
+        why = f"it has more than {_MOST_BYTES >> 20} MiB"
+        raise UsageError("cannot read the labels", path, why, "Put one name on each line")
     try:
         names = _in_json(text, path, own) or tuple(line.rstrip("\r") for line in text.rstrip("\r\n").split("\n"))
         if names == ("",):

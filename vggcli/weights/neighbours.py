@@ -34,6 +34,11 @@ class Neighbours:
     notes: tuple[str, ...] = ()
 
 
+def paths(path: Path) -> tuple[Path, ...]:
+    """What may be read beside a weights file, for its recipe or the names of its classes."""
+    return tuple(path.with_name(name) for name in (CONFIG, PROCESSOR, INDICES))
+
+
 def find(path: Path, classes: int | None, architecture: Architecture) -> Neighbours:
     """The documents beside a weights file that fit it.
 
@@ -43,7 +48,7 @@ def find(path: Path, classes: int | None, architecture: Architecture) -> Neighbo
         architecture: of its network.
     """
     notes: list[str] = []
-    config, processor, indices = (_value(path.with_name(name), notes) for name in (CONFIG, PROCESSOR, INDICES))
+    config, processor, indices = (_value(beside, notes) for beside in paths(path))
     config, processor = (value if isinstance(value, Mapping) else None for value in (config, processor))
     why = _misfit(config or {}, path, classes, architecture)
     if not why:
