@@ -10,33 +10,29 @@ side and beside a host program's own use of Pillow.
 
 from __future__ import annotations
 
-import errno
 import os
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
 from vggcli.errors import InputError
 from vggcli.images import jpeg, modes, signatures, truncated
-from vggcli.images.attempt import Attempt, GivenUpError
+from vggcli.images.attempt import Attempt
 from vggcli.images.budget import Budget, decoding_bytes, orientation, resizing_bytes
+from vggcli.images.decoder_errors import TooManyPixelsError, as_input_errors, is_cut
 from vggcli.images.discover import Input
 from vggcli.images.formats import identify
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, PIXELS_PER_ROW, BombError
-from vggcli.images.open import from_system, open_bytes
+from vggcli.images.open import open_bytes
 from vggcli.images.recipe import Recipe
 from vggcli.images.turns import Turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# What decoders say of a file that ends before its picture does.
-_TRUNCATED = ("truncat", "unexpected end", "end of file", "not enough", "incomplete", "but only got", "eof")
 
 _FEW_ROWS = 1 << 16  # cost little, whatever the limit
 MAX_PICTURE_SIDE = 1024  # of a picture that is kept beside its pixels: 3 MiB at most
@@ -121,10 +117,10 @@ class ImageLoader:
         content, attempt = item.content, attempt or Attempt()
         try:
             if content is None or isinstance(content, bytes):
-                with open_bytes(item, self.decoding.max_bytes, attempt) as stream, self._failures(item, stream):
+                with open_bytes(item, self.decoding.max_bytes, attempt) as stream, self._border(item, stream):
                     return self._from_stream(stream, attempt)
             attempt.begin()
-            with self._failures(item):
+            with self._border(item):
                 if not all(content.size if isinstance(content, Image.Image) else content.shape):
                     raise InputError("empty", item.name, "it has no pixels")
                 if isinstance(content, Image.Image):
@@ -157,7 +153,7 @@ class ImageLoader:
         if self.decoding.fast:
             side = 2 * self.decoding.recipe.side
             picture.draft(None, (side, side))
-        ended = truncated.load(picture, self.decoding.allow_truncated, lambda error: _is_cut(error, stream))
+        ended = truncated.load(picture, self.decoding.allow_truncated, lambda error: is_cut(error, stream))
         self._check(picture.size)  # an icon has the size of what lies inside
         return self._finished(self._upright(picture), modes.Numbers.of(picture), ended)
 
@@ -212,7 +208,7 @@ class ImageLoader:
 
     def _check(self, size: tuple[int, int]) -> None:
         if size[0] * size[1] > self.decoding.max_pixels:
-            raise _TooManyPixelsError("it has")
+            raise TooManyPixelsError("it has")
 
     def _bytes(self, picture: Image.Image) -> int:
         """What it takes in memory on its way to the network's size; an enlarged one may take more than its file."""
@@ -256,48 +252,14 @@ class ImageLoader:
         shorter = min(width, height)
         width, height = int(side * width / shorter), int(side * height / shorter)
         if width * height > self.decoding.max_pixels:
-            raise _TooManyPixelsError("enlarging it takes")
+            raise TooManyPixelsError("enlarging it takes")
         return width, height
 
-    @contextmanager
-    def _failures(self, item: Input, stream: IO[bytes] | None = None) -> Iterator[None]:
-        """The border to every decoder: whatever one throws at a broken image is this image's failure alone."""
-        limit = self.decoding.max_pixels
-        try:
-            yield
-        except (InputError, MemoryError):
-            raise
-        except GivenUpError as error:
-            raise InputError("timeout", item.name, str(error)) from error
-        except BombError as error:
-            raise InputError("bomb", item.name, str(error)) from error
-        except _TooManyPixelsError as error:
-            raise InputError("bomb", item.name, f"{error} more than {limit} pixels") from error
-        except Image.DecompressionBombError as error:  # for a picture inside, by the limit of the process
-            pillows = 2 * (Image.MAX_IMAGE_PIXELS or limit)
-            whose = f"{limit} pixels" if pillows >= limit else f"the {pillows} pixels that Pillow allows here"
-            raise InputError("bomb", item.name, f"it has more than {whose}") from error
-        except Exception as error:
-            raise self._from_decoder(error, item, stream) from error
-
-    def _from_decoder(self, error: Exception, item: Input, stream: IO[bytes] | None) -> InputError:
-        # The system refuses what a broken file asks for (a place before its beginning); the rest is the disk's.
-        if isinstance(error, OSError) and error.errno and error.errno != errno.EINVAL:
-            return from_system(error, item)
-        if _is_cut(error, stream):
-            hint = "too early to read any of it" if self.decoding.allow_truncated else _HINT
-            return InputError("truncated", item.name, f"the image data ends {'early' if stream is None else hint}")
-        if isinstance(error, UnidentifiedImageError) and stream is not None:
-            stream.seek(0)
-            return InputError("unsupported", item.name, signatures.describe(stream.read(512)))
-        return InputError("damaged", item.name, f"its data cannot be decoded ({_text(error)})")
+    def _border(self, item: Input, stream: IO[bytes] | None = None) -> AbstractContextManager[None]:
+        d = self.decoding
+        return as_input_errors(item, stream, max_pixels=d.max_pixels, allow_truncated=d.allow_truncated)
 
 
-class _TooManyPixelsError(Exception):
-    """More pixels than this loader takes; says what has them."""
-
-
-_HINT = "early (--allow-truncated reads what there is)"
 # By EXIF orientation; of the others none is turned.
 _METHODS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -309,20 +271,3 @@ _METHODS = {
     8: Image.Transpose.ROTATE_90,
 }
 _TURNS = Turns()  # for all loaders: two may be given the same picture
-
-
-def _text(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__
-
-
-def _is_cut(error: Exception, stream: IO[bytes] | None) -> bool:
-    """Whether a decoder's error comes from data that ends early, by its words or by the end of the file."""
-    says_so = any(words in _text(error).lower() for words in _TRUNCATED)
-    if stream is None:
-        return says_so
-    position = stream.tell()
-    try:
-        # The end of a JPEG can be found for certain, whatever the decoder says.
-        return (says_so and not jpeg.is_jpeg(stream)) or signatures.ends_early(stream)
-    finally:
-        stream.seek(position)
