@@ -511,6 +511,16 @@ def test_what_a_module_does_to_its_logits_is_told() -> None:
     assert read(convolutions((0, 3, 6)), None, [*hints, Said("last", "LogSoftmax", {"dim": 1})]).ending == "softmax"
 
 
+@pytest.mark.parametrize("last", [nn.ReLU(), nn.Tanh()], ids=lambda last: type(last).__name__)
+def test_a_sequence_that_changes_the_logits_is_refused(last: nn.Module) -> None:
+    network = networks.Torchvision(widths=networks.NARROW, hidden=8, classes=5)
+    network.classifier.append(last)
+    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+
+    with pytest.raises(BrokenChainError, match=rf"classifier\.7 is a {type(last).__name__} behind the last layer"):
+        read(shapes, None, said_by(network))
+
+
 # Where the chain breaks, in the file's own words
 
 

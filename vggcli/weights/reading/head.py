@@ -101,6 +101,7 @@ def layers(units: Sequence[Unit], hints: Hints) -> Iterator[tuple[Layer, Module 
         yield Linear("", "", module.features, module.outputs, module.has_bias), module
         after = (hints.norm(norm, spatial=False), norm) if norm is not None else None
         if following is None:
+            hints.check_end(unit)
             yield from [after] if after else []
             continue
         said = hints.after(unit, following)

@@ -83,6 +83,21 @@ class Hints:
                     said = f"{name} {settings[name]}"
                     raise BrokenChainError(f"{unit.module.key} has {said}, and the convolutions of a VGG have {value}")
 
+    def check_end(self, last: Unit) -> None:
+        """Refuse a sequence that changes the logits: only a softmax or sigmoid behind them is another's business.
+
+        Raises:
+            BrokenChainError: names what does.
+        """
+        start = self._places.get(last.module.key)
+        if start is None or not last.module.is_numbered:
+            return  # modules under names are registered in any order
+        for key, hint in self._order[start + 1 :]:
+            if key.rpartition(".")[0] != last.module.parent:
+                return
+            if hint.kind in _ACTIVATIONS and hint.kind not in _ENDINGS:
+                raise BrokenChainError(f"{key} is a {hint.kind} behind the last layer, and a VGG's logits have none")
+
     def after(self, unit: Unit, following: Unit | None) -> list[tuple[Layer, Module | None]] | None:
         """What stands behind a layer and in front of the next, batch norm among it; None where nothing says it."""
         start = self._places.get(unit.module.key)
