@@ -68,7 +68,8 @@ def predict(request: Request, console: Console) -> int:
     found = discover.discover(
         request.inputs, skipped, recursive=request.recursive, files_from=request.files_from, null=request.null
     )
-    if must_fetch(request.settings) and not request.allow_empty and _nothing_is_there(request):
+    named = request.inputs, request.recursive, request.files_from, request.null
+    if must_fetch(request.settings) and not request.allow_empty and nothing_is_there(*named):
         deque(found, maxlen=0)  # to its end, which is near, and then it is known what to say
         say_skipped(skipped, console.note, say)
         console.note(_EMPTY)
@@ -91,10 +92,6 @@ def predict(request: Request, console: Console) -> int:
         console.note(_EMPTY)
         return 1
     return code
-
-
-def _nothing_is_there(request: Request) -> bool:
-    return nothing_is_there(request.inputs, request.recursive, request.files_from, request.null)
 
 
 def _nothing(text: str) -> None:

@@ -15,7 +15,6 @@ INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 CHANNEL_ORDERS = ("rgb", "bgr", "grey")
 ACTIVATIONS = ("softmax", "sigmoid")
 VALUE_RANGES = (1, 255)
-SOURCES = ("option", "file", "config", "published", "assumed", "guessed")
 LARGEST_SIZE = 1024  # of an input: whatever a file asks for, one image takes half a GB there
 _LARGEST_SIDE = 4 * LARGEST_SIZE
 _LARGEST_NUMBER = 1e9  # of means and deviations
