@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def find(path: Path, classes: int | None, architecture: Architecture) -> Neighbo
 
 def _value(path: Path, notes: list[str]) -> Any:
     """What a JSON file holds; None without one, and with a note where it cannot be read."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
         return read_json(path, MOST_BYTES_WITH_NAMES)
