@@ -13,6 +13,7 @@ from vggcli.weights.recipes import RecipeOptions
 _CHOICES = {"resize": RESIZES, "activation": ACTIVATIONS, "engine": ENGINES, "precision": PRECISIONS}
 _TEXTS = ("weights", "arch", "labels", "device", "mirror")
 _NUMBERS = ("size", "max_pixels", "max_bytes", "threads", "batch_size", "workers")
+_MOST_THREADS = 4096  # cores of no machine; engines break at billions, and wait for ever
 _NONE_MEANS_THE_FILES = ("resize", "activation")
 
 
@@ -63,6 +64,8 @@ class Settings:
                 raise TypeError(f"{name} is a whole number, not {type(value).__name__}")
             if value is not None and value < 1:
                 raise UsageError(f"cannot use {name}", str(value), "it must be 1 or more")
+        if self.threads is not None and self.threads > _MOST_THREADS:
+            raise UsageError("cannot use threads", str(self.threads), f"it must be {_MOST_THREADS} or less")
         if not isinstance(self.recipe, str | Recipe | None):
             raise TypeError(f"recipe is a str or a Recipe, not {type(self.recipe).__name__}")
         for name, choices in _CHOICES.items():

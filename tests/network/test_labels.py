@@ -91,6 +91,11 @@ def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
     assert peak < 64 << 20
 
 
+def test_what_is_no_name_of_a_file_is_refused() -> None:
+    with pytest.raises(UsageError, match="embedded null byte"):
+        labels.read("a\0b")
+
+
 def test_a_pipe_may_give_the_names(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "names")
     writer = threading.Thread(target=(tmp_path / "names").write_bytes, args=(b"cat\ndog\n",))

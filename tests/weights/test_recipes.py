@@ -145,6 +145,12 @@ def test_an_unknown_recipe_is_told_what_there_is(weights: Any, tmp_path: Path) -
         opened(weights, tmp_path, recipe="caff")
     with pytest.raises(UsageError, match=r"cannot read none\.json: no such file"):
         opened(weights, tmp_path, recipe="none.json")
+    with pytest.raises(UsageError, match=r"unknown recipe x+: no recipe has that name"):
+        opened(weights, tmp_path, recipe="x" * 5000)  # longer than any path
+    with pytest.raises(UsageError, match=r"unknown recipe a.+b: no recipe has that name"):
+        opened(weights, tmp_path, recipe="a\0b")
+    with pytest.raises(UsageError, match=r"cannot read a.+b\.json: embedded null byte"):
+        opened(weights, tmp_path, recipe="a\0b.json")
 
 
 @pytest.mark.parametrize(

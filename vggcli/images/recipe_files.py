@@ -35,6 +35,8 @@ def read_json(path: Path) -> object:
             data = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise _unreadable(path, (error.strerror or str(error)).lower()) from error
+    except ValueError as error:  # no name of a file
+        raise _unreadable(path, str(error)) from error
     if len(data) > _LARGEST_FILE:
         raise _unreadable(path, f"it has more than {_LARGEST_FILE >> 20} MiB")
     try:

@@ -64,6 +64,8 @@ def read(path: str, own: Sequence[str] | None = None) -> tuple[str, ...]:
         raise UsageError("cannot read the labels", path, why, "Give --labels a text file, one name a line") from error
     except UnicodeDecodeError as error:
         raise UsageError("cannot read the labels", path, "it is not UTF-8 text", "Save it as UTF-8") from error
+    except ValueError as error:  # no name of a file
+        raise UsageError("cannot read the labels", path, str(error), "Give --labels a text file") from error
     if len(data) > _MOST_BYTES:
         why = f"it has more than {_MOST_BYTES >> 20} MiB"
         raise UsageError("cannot read the labels", path, why, "Put one name on each line")

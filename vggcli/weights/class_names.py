@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def _in_neighbours(path: Path, num_classes: int) -> tuple[tuple[str, ...] | None
 def _read(path: Path) -> object:
     """The JSON document of that name; None when there is none."""
     try:
-        return read_json(path, _MOST_BYTES) if path.is_file() else None
+        return read_json(path, _MOST_BYTES) if os.path.isfile(path) else None
     except (OSError, ValueError):
         return None
 

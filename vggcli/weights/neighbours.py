@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def find(path: Path, classes: int | None, architecture: Architecture) -> Neighbo
 
 
 def _document(path: Path, notes: list[str]) -> Document | None:
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
         document = read_json(path)

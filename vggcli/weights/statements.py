@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ def _of_option(recipe: str | Recipe) -> Statement:
 def _in_file(name: str) -> Stated:
     """A recipe file of the user's."""
     known = f"Known are {', '.join(RECIPES)}, and JSON files"
-    if not name.endswith(".json") and not Path(name).is_file():
+    if not name.endswith(".json") and not os.path.isfile(name):
         raise UsageError("unknown recipe", name, "no recipe has that name, and no file", known)
     document = read_json(Path(name))
     try:
