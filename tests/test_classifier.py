@@ -461,5 +461,5 @@ def test_a_keyword_of_a_recipe_that_cannot_be_is_refused(keywords: dict[str, Any
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 def test_more_threads_than_any_machine_has_are_refused(engine: str) -> None:
-    with pytest.raises(UsageError, match="cannot use threads 99999999999: it must be 4096 or less"):
+    with pytest.raises(vggcli.UsageError, match="cannot use threads 99999999999: it must be 4096 or less"):
         vggcli.load("demo", engine=engine, threads=99_999_999_999)
