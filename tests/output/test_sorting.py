@@ -261,6 +261,23 @@ def test_a_folder_that_would_feed_itself_is_refused(tmp_path: Path, into: Path) 
     Sorter(into).check([str(photos), "none.png", "a\0b"], recursive=True)
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_label_whose_folder_is_a_link_elsewhere_is_refused(dry_run: bool, tmp_path: Path, into: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a")
+    (tmp_path / "elsewhere").mkdir()
+    into.mkdir(exist_ok=True)
+    (into / "cat").symlink_to(tmp_path / "elsewhere")
+    (into / "kitten").symlink_to("dog")  # two labels in one folder, which is inside
+    sorter = Sorter(into, dry_run=dry_run)
+
+    with pytest.raises(OutputError, match="it is a link to another place"):
+        sorter.place(str(tmp_path / "a.png"), "cat")
+
+    assert not list((tmp_path / "elsewhere").iterdir())
+    (into / "dog").mkdir()
+    assert sorter.place(str(tmp_path / "a.png"), "kitten") == str(into / "kitten" / "a.png")
+
+
 def test_a_folder_that_cannot_be_made_is_found_at_once(tmp_path: Path) -> None:
     image(tmp_path / "file")
 

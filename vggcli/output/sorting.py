@@ -149,7 +149,12 @@ class Sorter:
             return all(block == other.read(len(block)) for block in _blocks(source, path))
 
     def _make_ready(self, folder: Path) -> None:
-        if self._dry_run or folder.name in self._ready:
+        if folder.name in self._ready:
+            return
+        if Path(os.path.realpath(folder)).parent != self._real_folder:
+            step = "Remove it, or name another folder with --sort-into"
+            raise OutputError("cannot sort into", str(folder), "it is a link to another place", step)
+        if self._dry_run:
             return
         with _in_plain_words(folder):
             folder.mkdir(parents=True, exist_ok=True)
