@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Vgg
 from PIL import Image
 
 from vggcli.errors import UsageError
@@ -84,3 +85,11 @@ def test_everything_else_is_an_output(photo: Path, tmp_path: Path, monkeypatch: 
     check_output_is_no_source(tmp_path / "new.tsv", [str(tmp_path)], sources)
     check_output_is_no_source(Path("-"), [str(photo)], sources)
     check_output_is_no_source(Path("/dev/null"), ["/dev/null"], ["/dev/null"])
+
+
+@pytest.mark.parametrize("options", [(), ("--resume",), ("--overwrite",)], ids=str)
+def test_a_name_longer_than_any_path_is_refused_in_words(options: tuple[str, ...], photo: Path, vgg: Vgg) -> None:
+    output = vgg("predict", "--weights", "demo", "-f", "csv", "-o", "x" * 5000, *options, photo)
+
+    assert (output.code, output.out) == (4, "")
+    assert output.err.endswith("x: file name too long. Name another output with -o.\n")

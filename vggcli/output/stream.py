@@ -237,13 +237,14 @@ def check_file(output: Path, *, replace: bool) -> None:
         UsageError: the file exists and is not to be replaced.
         OutputError: its folder does not exist or may not be written.
     """
-    if not replace and is_regular(output) and output.exists():
+    exists = os.path.exists(output)
+    if not replace and is_regular(output) and exists:
         raise _exists(output)
     folder = Path(os.path.realpath(output)).parent
     number = 0
-    if output.is_dir():
+    if os.path.isdir(output):
         number = errno.EISDIR
-    elif output.exists():
+    elif exists:
         number = 0 if os.access(output, os.W_OK) else errno.EACCES
     elif not os.access(folder, os.W_OK | os.X_OK):
         number = errno.EACCES if folder.is_dir() else errno.ENOENT
