@@ -31,6 +31,7 @@ from checkpoint_examples import (
 import vggcli
 from vggcli.errors import CheckpointError, ForbiddenError
 from vggcli.weights.checkpoint import Inert, open_checkpoint
+from vggcli.weights.checkpoint.pickle.hostile import is_hostile
 
 
 def text(value: str) -> bytes:
@@ -188,6 +189,9 @@ ATTACKS = (
     "webbrowser.open code.InteractiveInterpreter timeit.timeit pdb.run bdb.Bdb cProfile.run profile.run trace.Trace "
     "asyncio.run ctypes.CDLL pickle.loads _pickle.loads marshal.loads operator.attrgetter _operator.methodcaller "
     "types.CodeType types.FunctionType io.open io.FileIO logging.config.listen platform.popen pydoc.pipepager "
+    "logging.FileHandler logging.basicConfig argparse.FileType "
+    "typing._eval_type dataclasses._create_fn numexpr.evaluate torchvision.datasets.utils.download_url "
+    "transformers.utils.hub.cached_file tensorflow.python.framework.load_library.load_op_library "
     "numpy.testing._private.utils.runstring numpy.testing.runstring numpy.f2py.crackfortran.getlincoef numpy.load "
     "numpy.f2py.crackfortran.param_eval numpy.f2py.capi_maps.load_f2cmap_file torch.hub.load torch.load torch.jit.load "
     "torch.hub.load_state_dict_from_url torch.serialization.load torch.utils.collect_env.run torch.ops.load_library "
@@ -268,6 +272,14 @@ HARMLESS = (
     "ignite.engine.engine.State easydict.EasyDict models.vgg.VGG __main__.Net test.Net "
     "numpy.random._pickle.__randomstate_ctor"
 ).split()
+
+
+def test_a_path_is_data_and_what_it_does_to_a_disk_is_an_attack(tmp_path: Path) -> None:
+    write = b"\x80\x04\x8c\x07pathlib\x8c\x0fPath.write_text\x93\x8c\x01a\x8c\x01b\x86R."
+
+    assert isinstance(problem(write, tmp_path / "w.pth"), ForbiddenError)
+    assert not is_hostile("pathlib", "PosixPath")
+    assert is_hostile("pathlib._local", "PosixPath.unlink")
 
 
 @pytest.mark.parametrize("name", HARMLESS)

@@ -17,7 +17,7 @@ _HARMLESS = frozenset(
 )
 _ELSEWHERE = frozenset(  # gone from newer Pythons, or never in its list of modules
     """aiohttp asynchat asyncore boto3 cgi cgitb cloudpickle cmd2 commands cPickle crypt dill distutils docker
-    execnet fabric ftplib git httplib httpx imp invoke ipykernel IPython jedi joblib jsonpickle lib2to3 nntplib
+    execnet fabric ftplib git httplib httpx imp invoke ipykernel IPython jedi joblib jsonpickle lib2to3 nntplib numexpr
     nt paramiko pexpect pip pipes pkg_resources plumbum psutil requests setuptools sh smtpd spwd sympy telnetlib
     urllib2 urllib3 xmlrpclib yaml""".split()
 )
@@ -66,16 +66,20 @@ _BUILTINS = frozenset(
     input locals open quit raw_input reload setattr vars""".split()
 )
 _NAMES = frozenset(
-    """numpy.fromfile numpy.genfromtxt numpy.loadtxt numpy.memmap numpy.save numpy.savetxt
+    """argparse.FileType dataclasses._create_fn logging.FileHandler logging.basicConfig
+    torch._C._import_ir_module_from_package torch._C._import_ir_module_from_buffer typing.ForwardRef._evaluate
+    typing._eval_type
+    numpy.fromfile numpy.genfromtxt numpy.loadtxt numpy.memmap numpy.save numpy.savetxt
     io.FileIO torch.storage._load_from_bytes torch.save types.CodeType types.FunctionType types.LambdaType
     types.ModuleType uuid._popen uuid._get_command_stdout""".split()
 )
 # The last part of a name, in whatever package: what loads, evaluates or runs something else.
 _VERBS = frozenset(
-    """attrgetter check_call check_output eval exec exec_module execfile execute_command getlincoef hf_hub_download
-    import_ir_module import_module load load_learner load_library load_module load_state_dict_from_url load_url loads
-    methodcaller open open_code popen Popen read_pickle run_code run_command run_module run_path runctx runstring
-    safe_load snapshot_download spawn startfile system unpickle unsafe_load urlopen urlretrieve""".split()
+    """attrgetter cached_file check_call check_output download_and_extract_archive download_url eval exec
+    exec_module execfile execute_command getlincoef hf_hub_download import_ir_module import_module load
+    load_learner load_library load_module load_op_library load_state_dict_from_url load_url loads methodcaller
+    open open_code popen Popen read_pickle run_code run_command run_module run_path runctx runstring safe_load
+    snapshot_download spawn startfile system unpickle unsafe_load urlopen urlretrieve""".split()
 )
 
 
@@ -90,6 +94,8 @@ def is_hostile(module: str, name: str) -> bool:
     parts = name.split(".")
     if module == "copyreg":  # the helpers of pickle itself; every other name of it is a registry
         return name not in ("_reconstructor", "__newobj__", "__newobj_ex__")
+    if module.startswith("pathlib") and len(parts) > 1:  # a path is data, what it does to a disk is not
+        return True
     if module == "builtins" and parts[0] in _BUILTINS:
         return True
     if any(part.startswith("__") and part.endswith("__") for part in parts):
