@@ -201,6 +201,17 @@ def student_and_teacher() -> dict[str, Tensor]:
     return prefixed("student.", student) | prefixed("teacher.", torchvision_like(plain("vgg19"), three(GRID, 10)))
 
 
+def student_and_teacher_apart() -> dict[str, object]:
+    """Distillation again: each in a dict of its own."""
+    networks = {name: torchvision_like(plain(name), three(GRID, 10)) for name in ("vgg11", "vgg19")}
+    return {"student": state(networks["vgg11"]), "teacher": state(networks["vgg19"]), "epoch": 3}
+
+
+def folds() -> dict[str, object]:
+    """Cross-validation: as many networks as folds."""
+    return {f"fold{number}": {"state_dict": state(torchvision_like(plain(), three(GRID, 10)))} for number in range(3)}
+
+
 def enormous() -> dict[str, Tensor]:
     """A head of a billion times a billion, in a few kilobytes."""
     network = prefixed("features.", plain())
@@ -245,6 +256,8 @@ REFUSED = {
         Refused("alexnet", _file(alexnet), ("AlexNet|11x11|11, 11",)),
         Refused("two-heads", _file(two_heads), ("age_head", "gender_head")),
         Refused("student-and-teacher", _file(student_and_teacher), ("student", "teacher")),
+        Refused("student-and-teacher-apart", _file(student_and_teacher_apart), ("2 networks", "student", "teacher")),
+        Refused("folds", _file(folds), ("3 networks", "fold0/state_dict", "Save the one that is meant")),
         Refused("broken-head", _file(broken_head), ("fc2 takes 4096 where fc1 gives 256",)),
         Refused(
             "broken-features", _file(broken_features), (r"features\.10 takes 13 where features\.7 gives 8|conv3-1",)

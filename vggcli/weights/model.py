@@ -14,6 +14,7 @@ from vggcli.network.architecture import Architecture
 from vggcli.network.layers import Shape
 from vggcli.weights import class_names, neighbours, parametrized, recipes, state_dict
 from vggcli.weights.checkpoint import Checkpoint, open_checkpoint
+from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.description import first_few, notes
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.parametrized import AnyTensor
@@ -212,6 +213,11 @@ def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, 
     Raises:
         BrokenChainError: it is none.
     """
+    if weights.rivals:
+        places = " and ".join("/".join(map(cut, rival)) for rival in weights.rivals[:2])
+        more = f" and {len(weights.rivals) - 2} more" if len(weights.rivals) > 2 else ""
+        why = f"it holds {len(weights.rivals)} networks, {places}{more}, and nothing says which one is meant"
+        raise BrokenChainError(why, "Save the one that is meant in a file of its own")
     tensors, done = parametrized.resolved(weights.tensors)
     rows = root.get("cfg") if isinstance(root, Mapping) else None
     return tensors, done, reader.read({key: tensor.shape for key, tensor in tensors.items()}, rows, weights.hints)
