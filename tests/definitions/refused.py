@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -212,6 +213,20 @@ def folds() -> dict[str, object]:
     return {f"fold{number}": {"state_dict": state(torchvision_like(plain(), three(GRID, 10)))} for number in range(3)}
 
 
+def without_classes() -> dict[str, Tensor]:
+    """What gives the features of fc7: the layer of classes was taken off."""
+    return state(torchvision_like(plain(), nn.Sequential(*[*three(GRID, 10)][:-1])))
+
+
+def dropouts_as_wide_as_pools() -> dict[str, Tensor]:
+    """A dropout where another has a pool: gaps of one width, which six pools would leave as well."""
+    layers: list[nn.Module] = []
+    for one, other in pairwise((3, 6, 6, 8, 8, 12, 12)):
+        block = [nn.Conv2d(one, other, 3, padding=1), nn.BatchNorm2d(other), nn.ReLU()]
+        layers += [*block, nn.Dropout() if one != other else nn.MaxPool2d(2)]
+    return state(chain(features=nn.Sequential(*layers), classifier=nn.Linear(12 * 16, 10)))
+
+
 def enormous() -> dict[str, Tensor]:
     """A head of a billion times a billion, in a few kilobytes."""
     network = prefixed("features.", plain())
@@ -258,6 +273,10 @@ REFUSED = {
         Refused("student-and-teacher", _file(student_and_teacher), ("student", "teacher")),
         Refused("student-and-teacher-apart", _file(student_and_teacher_apart), ("2 networks", "student", "teacher")),
         Refused("folds", _file(folds), ("3 networks", "fold0/state_dict", "Save the one that is meant")),
+        Refused(
+            "without-classes", _file(without_classes), (r"classifier\.3", "40 features and no classes", "--labels")
+        ),
+        Refused("dropouts-as-wide-as-pools", _file(dropouts_as_wide_as_pools), ("leave open where the pools are",)),
         Refused("broken-head", _file(broken_head), ("fc2 takes 4096 where fc1 gives 256",)),
         Refused(
             "broken-features", _file(broken_features), (r"features\.10 takes 13 where features\.7 gives 8|conv3-1",)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _FLOAT32_BYTES = 4
 _LARGEST_GROWTH = 8  # of a file's bytes to float32 weights: four for int8, twice where tensors are tied
 _ALWAYS_BYTES = 64 << 20
+_PAPER_HIDDEN = 4096  # features of fc6 and fc7
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Model:
         recipe: from an image to the input, and from logits to probabilities.
         warning: what had to be assumed of the recipe, one sentence that must be said; empty when nothing had.
         notes: what the user should know about the file, one sentence each.
+        has_names: somebody names the classes.
     """
 
     variant: str
@@ -53,6 +55,7 @@ class Model:
     recipe: Recipe
     warning: str
     notes: tuple[str, ...]
+    has_names: bool
     _tensors: Mapping[str, AnyTensor] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
 
@@ -171,8 +174,7 @@ def open_model(
         except BrokenChainError as problem:
             see = f"`vgg inspect {path}` lists what it holds"
             raise MismatchError(what, str(path), problem.why, problem.next_step or see) from None
-        if needs_classifier:
-            check_classifies(found, path, what)
+        found = found.for_size(recipe.pixels if recipe is not None else None)
         _check_variant(found, asked, path, what)
         try:
             named = class_names.choose(
@@ -185,6 +187,8 @@ def open_model(
         except labels.UnusableError as error:
             why = f"its class names cannot be used: {error}"
             raise MismatchError(what, str(path), why, "Give the names with --labels FILE, one a line") from error
+        if needs_classifier:
+            check_classifies(found, path, what, has_names=not named.are_numbers)
         choice = choose_recipe(checkpoint, weights, found, path, recipe)
     except BaseException:
         checkpoint.close()
@@ -198,6 +202,7 @@ def open_model(
         choice.recipe,
         choice.warning,
         (*notes(found, row.name if row else None, weights), *done, *named.notes, *choice.notes),
+        not named.are_numbers,
         tensors,
         checkpoint,
     )
@@ -260,12 +265,23 @@ def choose_recipe(
     return recipes.choose(file, network, options)
 
 
-def check_classifies(found: Reading, path: Path, what: str = "cannot classify with") -> None:
-    """Refuse a file of features, which has no classes, with a MismatchError."""
+def check_classifies(found: Reading, path: Path, what: str = "cannot classify with", *, has_names: bool = True) -> None:
+    """Refuse what gives features and no classes, with a MismatchError.
+
+    That is a file without a classifier, and one whose classifier has lost its last layer: what is left gives as many
+    numbers as it takes, or the 4096 of the paper, and nothing names them.
+    """
     if found.features_only:
         why = f"it holds the convolutions of {_name(found)} and no classifier, so it has no classes"
         next_step = f"Use weights with a classifier, e.g. those of `vgg download {zoo.DEFAULT_VARIANT}`"
         raise MismatchError(what, str(path), why, next_step)
+    linears = found.architecture.linears
+    last = linears[-1]
+    is_square = len(linears) > 1 and last.in_features == last.out_features
+    if not has_names and (is_square or last.out_features == _PAPER_HIDDEN):
+        key = found.sources[f"{last.key}.weight"].removesuffix(".weight")
+        why = f"its last layer, {key}, gives {last.out_features:,} features and no classes: the layer behind it is gone"
+        raise MismatchError(what, str(path), why, "If they are classes, name them with --labels FILE")
 
 
 def _check_variant(found: Reading, asked: zoo.Variant | None, path: Path, what: str) -> None:
