@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from definitions.cifar import cifar10
 from definitions.definition import IMAGENET, Definition
 from definitions.heads import PETS
-from definitions.layers import GRID, LAST, chain, features, row, three, torchvision_like
-from definitions.preprocessing import squash
+from definitions.layers import GRID, LAST, chain, features, flat, row, three, torchvision_like
+from definitions.preprocessing import CIFAR10_MEAN, CIFAR10_STD, half, squash
 from definitions.saving import adam, moved, prefixed, renamed, state, torch_file
 from torch import nn
 
@@ -77,6 +78,33 @@ DEFINITIONS = (
         "`model.module.` before every key",
         "bare state_dict",
         lambda n: prefixed("model.module.", n),
+    ),
+    Definition(
+        name="settings-with-statistics",
+        source="programs that keep mean, deviation and size among their settings",
+        difference="`config` says what CIFAR-10's images are brought to",
+        network=lambda: flat(features(row("vgg16")), nn.Linear(LAST, 10)),
+        see=cifar10,
+        saved='{"model", "config": {"mean", "std", "image_size"}}',
+        save=torch_file(
+            lambda n: {"model": state(n), "config": {"mean": CIFAR10_MEAN, "std": CIFAR10_STD, "image_size": 32}}
+        ),
+        read="recipe: `config`",
+    ),
+    Definition(
+        name="hyper-parameters-with-statistics",
+        source="PyTorch Lightning with mean and deviation among its hyper-parameters",
+        difference="mean and deviation 0.5",
+        network=_small,
+        see=half(224),
+        saved=".ckpt: state_dict, hyper_parameters",
+        save=torch_file(
+            lambda n: {
+                "state_dict": prefixed("net.", n),
+                "hyper_parameters": {"mean": [0.5] * 3, "std": [0.5] * 3, "img_size": [224, 224], "lr": 0.01},
+            }
+        ),
+        read="recipe: `hyper_parameters`",
     ),
     Definition(
         name="backbone-and-head-apart",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -47,7 +48,7 @@ class Lists(nn.Module):
         super().__init__()
         widths = [(size, width) for size, width in zip(STAGES["vgg16"], WIDTHS, strict=True)]
         outputs = [width for size, width in widths for _ in range(size)]
-        pairs = zip([3, *outputs], outputs, strict=False)
+        pairs = pairwise([3, *outputs])
         self.convs = nn.ModuleList(nn.Conv2d(one, other, 3, padding=1) for one, other in pairs)
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for width in outputs)
         self.fc = nn.Linear(outputs[-1], 10)
@@ -67,7 +68,7 @@ class HiddenLayers(nn.Module):
 
     def __init__(self, widths: Sequence[int], classes: int) -> None:
         super().__init__()
-        self.hidden_layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
+        self.hidden_layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
         self.output = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
