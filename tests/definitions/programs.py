@@ -130,6 +130,16 @@ DEFINITIONS = (
         says=CIFAR10,
     ),
     Definition(
+        name="flat-at-448",
+        source="fine-grained VGGs for images of 448 pixels",
+        difference="a map of 14x14 is flattened, which 224 pixels give without pool5: the size says it",
+        network=lambda: flat(features(row("vgg11"), PLAIN), head((LAST * 196, HIDDEN), "relu", (HIDDEN, 5))),
+        see=squash(448),
+        saved="bare state_dict",
+        save=BARE,
+        says=(*IMAGENET, "--size", "448"),
+    ),
+    Definition(
         name="no-last-pool-at-224",
         source="VGGs without pool5",
         difference="a map of 14x14 is flattened: with a fifth pool the images would have 448 pixels",

@@ -52,6 +52,7 @@ class Reading:
         ending: what a pickled module does to its logits at last: "softmax" or "sigmoid"; empty where none says it.
         remarks: what the numbers of layers leave open, one sentence each.
         pools_are_said: the file says where each pool is, and whether there is one at the end.
+        longer: the same with a pool at the end, where none was taken because of the images' size.
     """
 
     layout: Layout
@@ -63,6 +64,7 @@ class Reading:
     ending: str = ""
     remarks: tuple[str, ...] = ()
     pools_are_said: bool = False
+    longer: Architecture | None = None
 
     @property
     def features_only(self) -> bool:
@@ -76,6 +78,9 @@ class Reading:
         file says that the pool is there.
         """
         pool = self.architecture.pool
+        if pixels is not None and self.longer is not None and pixels // self.longer.smallest_size >= pool:
+            size = replace(self.size, pixels=self.longer.native_size)
+            return replace(self, architecture=self.longer, size=size, remarks=self.remarks[:-1], longer=None)
         if pixels is None or self.pools_are_said or not self.architecture.linears or pool in (1, PAPER_GRID):
             return self
         shorter = without_last_pool(self.architecture)
@@ -135,13 +140,16 @@ def _read(names: Mapping[str, str], tensors: Mapping[str, Shape], rows: object, 
     is_said = bool(features.counts_of(convolutions, rows) or layout.pools) or hints.show_pools
     by_table = not is_said and len(architecture.stages) < len(convolutions) and stages.is_by_table(convolutions)
     size = size_of(architecture, layout, joined)
+    longer = None
     if not is_said and not hints and joined is not None and not layout.flattens and has_no_last_pool(architecture):
-        architecture = without_last_pool(architecture)
+        longer, architecture = architecture, without_last_pool(architecture)
         size = size_of(architecture, layout, joined)
     said = () if hints else remarks(convolutions, linears, architecture)
-    if len(architecture.layers()) < len(pairs):
+    if longer is not None:
         said += (f"no pool is taken to end its features, as with one its images would have {2 * size.pixels} pixels",)
-    return Reading(layout, architecture, sources, outside, size, by_table, hints.ending, said, is_said or bool(hints))
+    return Reading(
+        layout, architecture, sources, outside, size, by_table, hints.ending, said, is_said or bool(hints), longer
+    )
 
 
 def _sources(layers: Sequence[Layer], modules: Iterable[Module | None], names: Mapping[str, str]) -> dict[str, str]:
