@@ -218,6 +218,13 @@ def without_classes() -> dict[str, Tensor]:
     return state(torchvision_like(plain(), nn.Sequential(*[*three(GRID, 10)][:-1])))
 
 
+def squeeze_and_excitation(kind: str) -> dict[str, Tensor]:
+    """What weighs the channels of the last map: linears or convolutions that would fit in front of the classifier."""
+    make = {"linear": nn.Linear, "convolution": lambda one, other: nn.Conv2d(one, other, 1)}[kind]
+    block = nn.Sequential(make(LAST, 4), nn.ReLU(), make(4, LAST), nn.Sigmoid())
+    return state(chain(features=plain(), se=chain(fc=block), classifier=nn.Linear(LAST, 5)))
+
+
 def dropouts_as_wide_as_pools() -> dict[str, Tensor]:
     """A dropout where another has a pool: gaps of one width, which six pools would leave as well."""
     layers: list[nn.Module] = []
@@ -275,6 +282,10 @@ REFUSED = {
         Refused("folds", _file(folds), ("3 networks", "fold0/state_dict", "Save the one that is meant")),
         Refused(
             "without-classes", _file(without_classes), (r"classifier\.3", "40 features and no classes", "--labels")
+        ),
+        Refused("attention-of-linears", _file(lambda: squeeze_and_excitation("linear")), ("se.fc.0", "attention")),
+        Refused(
+            "attention-of-convolutions", _file(lambda: squeeze_and_excitation("convolution")), ("se.fc.0", "attention")
         ),
         Refused("dropouts-as-wide-as-pools", _file(dropouts_as_wide_as_pools), ("leave open where the pools are",)),
         Refused("broken-head", _file(broken_head), ("fc2 takes 4096 where fc1 gives 256",)),
