@@ -74,7 +74,7 @@ class HiddenLayers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.hidden_layers:
             x = functional.relu(layer(x))
-        return torch.log_softmax(self.output(x), 1)
+        return self.output(x)
 
 
 def repdistiller(name: str, sizes: Sequence[int]) -> Definition:

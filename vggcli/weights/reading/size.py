@@ -33,13 +33,13 @@ class Size:
 def has_no_last_pool(architecture: Architecture) -> bool:
     """Whether no pool ends the features: with one the classifier's map would be that of images that nobody has."""
     size = architecture.native_size
-    return architecture.pool > 1 and size not in _SIDES and size // 2 in _SIDES
+    return architecture.pool > 1 and architecture.smallest_size > 1 and size not in _SIDES and size // 2 in _SIDES
 
 
 def without_last_pool(architecture: Architecture) -> Architecture:
     """The same without the last of its pools."""
-    last = [layer for layer in architecture.layers() if isinstance(layer, Pool)][-1]
-    return numbered(layer for layer in architecture.layers() if layer is not last)
+    last = [layer for layer in architecture.layers() if isinstance(layer, Pool)][-1:]
+    return numbered(layer for layer in architecture.layers() if layer not in last)
 
 
 def size_of(architecture: Architecture, layout: Layout, joined: Join | None) -> Size:
