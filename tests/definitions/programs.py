@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import torch
 from definitions.cifar import CIFAR10, cifar10
 from definitions.definition import IMAGENET, Definition
 from definitions.heads import CROP, PETS, index_of
