@@ -319,7 +319,7 @@ class Classifier:
     @property
     def _logits(self) -> str:
         """The last layer's name; MismatchError when the weights are features without a classifier."""
-        check_classifies(self._model.reading, self._model.path)
+        check_classifies(self._model.reading, self._model.path, has_names=self._model.has_names)
         return self.architecture.layers()[-1].name
 
     def _decoding(self) -> Decoding:

@@ -5,9 +5,9 @@ PYTHONPATH=.:tests python -m definitions.catalogue
 
 from __future__ import annotations
 
-from definitions import changed, cifar, faces, folders, frameworks, heads, whole
+from definitions import arranged, changed, cifar, faces, folders, frameworks, heads, programs, whole
 
-ROOMS = (cifar, heads, faces, frameworks, folders, changed, whole)
+ROOMS = (cifar, heads, programs, faces, frameworks, folders, arranged, changed, whole)
 DEFINITIONS = {definition.name: definition for room in ROOMS for definition in room.DEFINITIONS}
 assert len(DEFINITIONS) == sum(len(room.DEFINITIONS) for room in ROOMS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -201,6 +202,38 @@ def student_and_teacher() -> dict[str, Tensor]:
     return prefixed("student.", student) | prefixed("teacher.", torchvision_like(plain("vgg19"), three(GRID, 10)))
 
 
+def student_and_teacher_apart() -> dict[str, object]:
+    """Distillation again: each in a dict of its own."""
+    networks = {name: torchvision_like(plain(name), three(GRID, 10)) for name in ("vgg11", "vgg19")}
+    return {"student": state(networks["vgg11"]), "teacher": state(networks["vgg19"]), "epoch": 3}
+
+
+def folds() -> dict[str, object]:
+    """Cross-validation: as many networks as folds."""
+    return {f"fold{number}": {"state_dict": state(torchvision_like(plain(), three(GRID, 10)))} for number in range(3)}
+
+
+def without_classes() -> dict[str, Tensor]:
+    """What gives the features of fc7: the layer of classes was taken off."""
+    return state(torchvision_like(plain(), nn.Sequential(*[*three(GRID, 10)][:-1])))
+
+
+def squeeze_and_excitation(kind: str) -> dict[str, Tensor]:
+    """What weighs the channels of the last map: linears or convolutions that would fit in front of the classifier."""
+    make = {"linear": nn.Linear, "convolution": lambda one, other: nn.Conv2d(one, other, 1)}[kind]
+    block = nn.Sequential(make(LAST, 4), nn.ReLU(), make(4, LAST), nn.Sigmoid())
+    return state(chain(features=plain(), se=chain(fc=block), classifier=nn.Linear(LAST, 5)))
+
+
+def dropouts_as_wide_as_pools() -> dict[str, Tensor]:
+    """A dropout where another has a pool: gaps of one width, which six pools would leave as well."""
+    layers: list[nn.Module] = []
+    for one, other in pairwise((3, 6, 6, 8, 8, 12, 12)):
+        block = [nn.Conv2d(one, other, 3, padding=1), nn.BatchNorm2d(other), nn.ReLU()]
+        layers += [*block, nn.Dropout() if one != other else nn.MaxPool2d(2)]
+    return state(chain(features=nn.Sequential(*layers), classifier=nn.Linear(12 * 16, 10)))
+
+
 def enormous() -> dict[str, Tensor]:
     """A head of a billion times a billion, in a few kilobytes."""
     network = prefixed("features.", plain())
@@ -245,6 +278,16 @@ REFUSED = {
         Refused("alexnet", _file(alexnet), ("AlexNet|11x11|11, 11",)),
         Refused("two-heads", _file(two_heads), ("age_head", "gender_head")),
         Refused("student-and-teacher", _file(student_and_teacher), ("student", "teacher")),
+        Refused("student-and-teacher-apart", _file(student_and_teacher_apart), ("2 networks", "student", "teacher")),
+        Refused("folds", _file(folds), ("3 networks", "fold0/state_dict", "Save the one that is meant")),
+        Refused(
+            "without-classes", _file(without_classes), (r"classifier\.3", "40 features and no classes", "--labels")
+        ),
+        Refused("attention-of-linears", _file(lambda: squeeze_and_excitation("linear")), ("se.fc.0", "attention")),
+        Refused(
+            "attention-of-convolutions", _file(lambda: squeeze_and_excitation("convolution")), ("se.fc.0", "attention")
+        ),
+        Refused("dropouts-as-wide-as-pools", _file(dropouts_as_wide_as_pools), ("leave open where the pools are",)),
         Refused("broken-head", _file(broken_head), ("fc2 takes 4096 where fc1 gives 256",)),
         Refused(
             "broken-features", _file(broken_features), (r"features\.10 takes 13 where features\.7 gives 8|conv3-1",)

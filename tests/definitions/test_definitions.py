@@ -16,9 +16,11 @@ import torch
 from conftest import Output, Vgg
 from definitions.catalogue import DEFINITIONS, table
 from definitions.definition import Definition
+from definitions.layers import GRID, PLAIN, features, row, three, torchvision_like
 from definitions.refused import REFUSED
 from definitions.training import picture_for, trained, write_picture
 from predict_examples import objects
+from torch import nn
 
 TOLERANCE = 1e-4
 ALWAYS = ("--precision", "fp32", "-f", "jsonl", "-k", "1000")
@@ -181,6 +183,44 @@ def test_features_alone_can_be_looked_at(verb: str, name: str, tmp_path: Path, v
 
     assert output.code == 0, output
     assert "conv" in output.out
+
+
+def state_of_vgg(*between: nn.Module) -> dict[str, torch.Tensor]:
+    """VGG-11's features with a layer more behind the first ReLU."""
+    layers = [*features(row("vgg11"), PLAIN)]
+    return torchvision_like(nn.Sequential(*layers[:2], *between, *layers[2:]), three(GRID, 5)).state_dict()
+
+
+def test_room_for_a_layer_that_leaves_no_weights_is_told(tmp_path: Path, pictures: Path, vgg: Vgg) -> None:
+    """The paper's A-LRN has one, and its numbers alone show it."""
+    picture = write_picture(DEFINITIONS["kuangliu"], pictures)
+    for name, between in (("A", ()), ("A-LRN", (nn.LocalResponseNorm(5),))):
+        torch.save(state_of_vgg(*between), tmp_path / name)
+        output = vgg("predict", "-w", tmp_path / name, "--recipe", "imagenet", picture)
+        assert output.code == 0, output
+        assert ("between features.0 and features.4 is room for a layer" in output.err) == bool(between), output
+
+
+def test_linears_without_room_for_a_relu_are_told(
+    published: Callable[[Definition], Trained], pictures: Path, vgg: Vgg
+) -> None:
+    definition = DEFINITIONS["linear-linear"]
+    file, _ = published(definition)
+
+    output = vgg("predict", "-w", file, *definition.says, write_picture(definition, pictures))
+
+    assert "classifier.0 and classifier.1 leave no room for a ReLU" in output.err
+
+
+def test_features_without_classes_can_be_named(tmp_path: Path, pictures: Path, vgg: Vgg) -> None:
+    file = REFUSED["without-classes"].save(tmp_path)
+    (tmp_path / "labels.txt").write_text("".join(f"class of mine {n}\n" for n in range(40)))
+
+    output = vgg(
+        "predict", "-w", file, "--labels", tmp_path / "labels.txt", write_picture(DEFINITIONS["d2l"], pictures)
+    )
+
+    assert output.code == 0, output
 
 
 # The definitions themselves

@@ -247,7 +247,7 @@ KEYS_ENOUGH = [
     name
     for name in DEFINITIONS
     if not name.startswith(("whole", "udacity-whole", "normalize"))
-    if name not in NEED_MORE
+    if name not in (*NEED_MORE, "no-last-pool-at-32", "flat-at-448")  # which their size alone decides
 ]
 
 

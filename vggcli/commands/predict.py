@@ -77,7 +77,7 @@ def predict(request: Request, console: Console) -> int:
     if request.quiet:
         logging.getLogger("vggcli").setLevel(logging.WARNING)
     classifier = Classifier(request.settings, progress=None if request.quiet else console.transfer)
-    check_classifies(classifier.model.reading, classifier.model.path)
+    check_classifies(classifier.model.reading, classifier.model.path, has_names=classifier.model.has_names)
     if request.output is not None:
         _check_sources(request, request.output, classifier.model.path)
     for text in classifier.notes:

@@ -24,10 +24,12 @@ class ClassNames:
     Attributes:
         names: in index order; two where a single logit decides between them.
         notes: what should be known about them, one sentence each.
+        are_numbers: nothing names the classes: they are "class 0" and so on.
     """
 
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    are_numbers: bool = False
 
 
 def choose(origin: Origin, num_classes: int, labels_path: str | None) -> ClassNames:
@@ -51,7 +53,7 @@ def choose(origin: Origin, num_classes: int, labels_path: str | None) -> ClassNa
     chosen = labels.for_model(num_classes, None, names)
     if names is None and num_classes == labels.IMAGENET_CLASSES and not origin.identity:
         notes += ("nothing in the file says that its 1000 classes are ImageNet's; they get ImageNet's names",)
-    return ClassNames(chosen, notes)
+    return ClassNames(chosen, notes, names is None and num_classes != labels.IMAGENET_CLASSES)
 
 
 def in_checkpoint(checkpoint: Checkpoint | Origin, num_classes: int | None) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ from itertools import takewhile
 from vggcli.network.architecture import Architecture
 from vggcli.network.layers import Activation, BatchNorm, ConcatPool, Conv2d, Layer, Linear, Pool
 from vggcli.weights.checkpoint.problems import cut
-from vggcli.weights.reading.layout import STAGED
+from vggcli.weights.reading.layout import REPDISTILLER, STAGED
 from vggcli.weights.reading.reading import Reading
 from vggcli.weights.state_dict import StateDict
 
@@ -68,6 +68,11 @@ def notes(reading: Reading, variant: str | None, weights: StateDict) -> tuple[st
             "the stages are those of VGG-11 (1, 1, 2, 2, 2); a widely copied tutorial calls this network VGG_13, "
             "whose stages are 2, 2, 2, 2, 2"
         )
+    if reading.layout is REPDISTILLER:
+        found.append(
+            "its keys are those of RepDistiller, whose networks have pools behind block0, block1 and block2 only and "
+            "average the rest, and one more behind block3 for images of 64 pixels, which is left out"
+        )
     if reading.layout.flattens and reading.size.pixels != 224:
         size = reading.size.pixels
         found.append(f"its classifier takes {size}x{size} images, so images are resized to that")
@@ -77,6 +82,7 @@ def notes(reading: Reading, variant: str | None, weights: StateDict) -> tuple[st
             f"its keys do not show where the pools are, so the {len(reading.architecture.convolutions)} convolutions "
             f"are in stages of {stages}, as in the paper's table"
         )
+    found.extend(reading.remarks)
     if reading.outside:
         found.append(f"no part of the network, and left out: {first_few(reading.outside)}")
     if weights.others:

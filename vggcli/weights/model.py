@@ -14,6 +14,7 @@ from vggcli.network.architecture import Architecture
 from vggcli.network.layers import Shape
 from vggcli.weights import class_names, neighbours, parametrized, recipes, state_dict
 from vggcli.weights.checkpoint import Checkpoint, open_checkpoint
+from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.description import first_few, notes
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.origin import Origin
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _FLOAT32_BYTES = 4
 _LARGEST_GROWTH = 8  # of a file's bytes to float32 weights: four for int8, twice where tensors are tied
 _ALWAYS_BYTES = 64 << 20
+_PAPER_HIDDEN = 4096  # features of fc6 and fc7
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Model:
         recipe: from an image to the input, and from logits to probabilities.
         warning: what had to be assumed of the recipe, one sentence that must be said; empty when nothing had.
         notes: what the user should know about the file, one sentence each.
+        has_names: somebody names the classes.
     """
 
     variant: str
@@ -52,6 +55,7 @@ class Model:
     recipe: Recipe
     warning: str
     notes: tuple[str, ...]
+    has_names: bool
     _tensors: Mapping[str, AnyTensor] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
 
@@ -170,8 +174,7 @@ def open_model(
         except BrokenChainError as problem:
             see = f"`vgg inspect {path}` lists what it holds"
             raise MismatchError(what, str(path), problem.why, problem.next_step or see) from None
-        if needs_classifier:
-            check_classifies(found, path, what)
+        found = found.for_size(recipe.pixels if recipe is not None else None)
         _check_variant(found, asked, path, what)
         origin = origin_of(checkpoint, weights, found, path)
         try:
@@ -179,6 +182,8 @@ def open_model(
         except labels.UnusableError as error:
             why = f"its class names cannot be used: {error}"
             raise MismatchError(what, str(path), why, "Give the names with --labels FILE, one a line") from error
+        if needs_classifier:
+            check_classifies(found, path, what, has_names=not named.are_numbers)
         choice = choose_recipe(origin, found, recipe)
     except BaseException:
         checkpoint.close()
@@ -192,6 +197,7 @@ def open_model(
         choice.recipe,
         choice.warning,
         (*notes(found, row.name if row else None, weights), *done, *named.notes, *choice.notes),
+        not named.are_numbers,
         tensors,
         checkpoint,
     )
@@ -207,6 +213,11 @@ def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, 
     Raises:
         BrokenChainError: it is none.
     """
+    if weights.rivals:
+        places = " and ".join("/".join(map(cut, rival)) for rival in weights.rivals[:2])
+        more = f" and {len(weights.rivals) - 2} more" if len(weights.rivals) > 2 else ""
+        why = f"it holds {len(weights.rivals)} networks, {places}{more}, and nothing says which one is meant"
+        raise BrokenChainError(why, "Save the one that is meant in a file of its own")
     tensors, done = parametrized.resolved(weights.tensors)
     rows = root.get("cfg") if isinstance(root, Mapping) else None
     return tensors, done, reader.read({key: tensor.shape for key, tensor in tensors.items()}, rows, weights.hints)
@@ -249,12 +260,23 @@ def choose_recipe(origin: Origin, found: Reading, options: recipes.RecipeOptions
     return recipes.choose(origin, network, options)
 
 
-def check_classifies(found: Reading, path: Path, what: str = "cannot classify with") -> None:
-    """Refuse a file of features, which has no classes, with a MismatchError."""
+def check_classifies(found: Reading, path: Path, what: str = "cannot classify with", *, has_names: bool = True) -> None:
+    """Refuse what gives features and no classes, with a MismatchError.
+
+    That is a file without a classifier, and one whose classifier has lost its last layer: what is left gives as many
+    numbers as it takes, or the 4096 of the paper, and nothing names them.
+    """
     if found.features_only:
         why = f"it holds the convolutions of {_name(found)} and no classifier, so it has no classes"
         next_step = f"Use weights with a classifier, e.g. those of `vgg download {zoo.DEFAULT_VARIANT}`"
         raise MismatchError(what, str(path), why, next_step)
+    linears = found.architecture.linears
+    last = linears[-1]
+    is_square = len(linears) > 1 and last.in_features == last.out_features
+    if not has_names and (is_square or last.out_features == _PAPER_HIDDEN):
+        key = found.sources[f"{last.key}.weight"].removesuffix(".weight")
+        why = f"its last layer, {key}, gives {last.out_features:,} features and no classes: the layer behind it is gone"
+        raise MismatchError(what, str(path), why, "If they are classes, name them with --labels FILE")
 
 
 def _check_variant(found: Reading, asked: zoo.Variant | None, path: Path, what: str) -> None:

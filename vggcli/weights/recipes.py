@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vggcli.errors import UsageError
-from vggcli.images.recipe import IMAGENET, Recipe, is_number
+from vggcli.images.recipe import IMAGENET, RECIPES, WITHOUT_SIZE, Recipe, is_number
 from vggcli.images.recipe_files import Stated
 from vggcli.weights import statements
 from vggcli.weights.origin import Origin
@@ -34,6 +34,14 @@ class RecipeOptions:
     bgr: bool | None = None
     resize: str | None = None
     activation: str | None = None
+
+    @property
+    def pixels(self) -> int | None:
+        """The size that is said, in so many words or by the name of a recipe that has one."""
+        if self.size is not None or self.recipe is None:
+            return self.size
+        named = RECIPES.get(self.recipe) if isinstance(self.recipe, str) else self.recipe
+        return None if named is None or self.recipe in WITHOUT_SIZE else named.size
 
     @property
     def decide(self) -> bool:
@@ -104,7 +112,7 @@ def choose(origin: Origin, network: NetworkInput, options: RecipeOptions | None 
                 raise
             notes.append(f"{statement.where} is ignored: {str(error).partition('. ')[0].rstrip('.')}")
             continue
-        is_guessed = bool(network.guess) and options.size is None and "size" not in stated
+        is_guessed = bool(network.guess) and options.size is None and stated.get("size") != recipe.size
         is_assumed = not options.decide and not {"mean", "std"} <= stated.keys()
         says = "assumed" if is_assumed else statement.source
         source = "guessed" if is_guessed else "option" if options.decide else says

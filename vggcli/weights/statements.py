@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vggcli.errors import UsageError
-from vggcli.images.recipe import FIELDS, RECIPES, WITHOUT_SIZE, Recipe
+from vggcli.images.recipe import FIELDS, RECIPES, WITHOUT_SIZE, Recipe, is_number
 from vggcli.images.recipe_files import FORM, Stated, activation_in, stated_in
 from vggcli.json_reader import MOST_BYTES_WITH_NAMES, parse_json, read_json, why_unread
 from vggcli.weights.checkpoint import Tensor
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MEAN = re.compile(r"(?:.*\.)?(?:_|pixel_|image_|input_)?mean\Z")
+_SIZES = ("input_size", "img_size", "image_size", "imgsz", "size")  # of images, among settings
 _LARGEST_UNIT = 2.0  # means and deviations beyond it are of values in 0..255
 
 
@@ -96,6 +97,32 @@ def _documents(origin: Origin) -> Iterator[object]:
             document = _parsed(holder.get(key))
             if isinstance(document, Mapping):
                 yield document if key == "recipe" else {"pretrained_cfg": document}
+        plain = _plain(holder)
+        if plain is not None:
+            yield plain
+
+
+def _plain(holder: Mapping[Any, Any]) -> Stated | None:
+    """The mean and std that a program keeps among its settings, a number for each channel, and the size of its images.
+
+    A single number may as well be an accuracy's.
+    """
+    mean, std = (_channels(holder.get(name)) for name in ("mean", "std"))
+    if mean is None or std is None or len(mean) != len(std):
+        return None
+    stated: Stated = {"mean": mean, "std": std, "value_range": 255 if max(*mean, *std) > _LARGEST_UNIT else 1}
+    sizes = (holder.get(name) for name in _SIZES)
+    size = next((size[-1] if isinstance(size, list | tuple) and size else size for size in sizes if size), None)
+    return stated | {"size": size} if isinstance(size, int) else stated
+
+
+def _channels(value: object) -> tuple[float, ...] | None:
+    """The numbers of one or three channels in a list, a tuple or a tensor; None for anything else."""
+    if isinstance(value, Tensor) and value.numel in (1, 3) and value.shape:
+        return _shortest(value.float32())
+    if isinstance(value, list | tuple) and len(value) in (1, 3) and all(map(is_number, value)):
+        return tuple(map(float, value))
+    return None
 
 
 def _inner(root: object) -> list[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, pairwise, zip_longest
 
@@ -55,13 +56,16 @@ def check(units: Sequence[Unit]) -> None:
         raise BrokenChainError(f"{other.key} takes {other.inputs} where {one.key} gives {one.outputs}")
 
 
-def layers(units: Sequence[Unit], rows: object, hints: Hints) -> list[tuple[Layer, Module | None]]:
+def layers(
+    units: Sequence[Unit], rows: object, hints: Hints, pools: Sequence[bool] = ()
+) -> list[tuple[Layer, Module | None]]:
     """The layers of the convolutional part, each with the module of the file that it is.
 
     Args:
         units: in order.
         rows: a list of widths and M's from beside the weights, if any.
         hints: what pickled modules say.
+        pools: whether a pool ends each stage, by the layout; empty where one ends each.
 
     Raises:
         BrokenChainError: nothing shows where the pools are.
@@ -69,8 +73,12 @@ def layers(units: Sequence[Unit], rows: object, hints: Hints) -> list[tuple[Laye
     said = [hints.after(unit, other) for unit, other in zip_longest(units, units[1:])]
     blocks = [_block(unit, after, hints) for unit, after in zip(units, said, strict=True)]
     if not any(isinstance(layer, Pool) for block in blocks for layer, _ in block):
-        counts, ends_with_pool = counts_of(units, rows) or (stages.sizes(units), True)
-        ends = list(accumulate(counts))
+        if pools:
+            counts, ends_with_pool = tuple(Counter(unit.module.parent for unit in units).values()), True
+        else:
+            counts, ends_with_pool = counts_of(units, rows) or (stages.sizes(units), True)
+        has_pool = pools or [True] * len(counts)
+        ends = [end for end, has in zip(accumulate(counts), has_pool, strict=True) if has]
         for end in ends if ends_with_pool else ends[:-1]:
             blocks[end - 1].append((hints.pool, None))
     return [pair for block in blocks for pair in block]

@@ -12,6 +12,7 @@ from vggcli.weights.reading.hints import Hints
 from vggcli.weights.reading.modules import Module, Unit
 from vggcli.weights.reading.places import gap
 from vggcli.weights.reading.problem import BrokenChainError
+from vggcli.weights.reading.remarks import is_list
 
 _DROPOUT = 0.5  # the paper's (section 3.1); keys do not say it
 _IMAGENET = 1000  # classes of a whole network that somebody has put a layer behind
@@ -135,6 +136,8 @@ def _between(unit: Unit, following: Unit) -> tuple[bool, bool]:
         )
     if found is None or found.is_open:
         return True, unit.module.parent.endswith("pre_logits")  # timm's, which has a dropout
+    if not found.free and is_list(unit):
+        return True, False
     free = found.free - (unit.norm is not None and unit.norm.parent == unit.module.parent)
     if free > _MOST_BETWEEN:
         raise BrokenChainError(f"between {unit.module.key} and {end.key} is room for more layers than a VGG has there")

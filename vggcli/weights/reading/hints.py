@@ -63,6 +63,9 @@ class Hints:
         self._order = [(clean(f"{hint.key}.").removesuffix("."), hint) for hint in hints]
         self._places = {key: place for place, (key, _) in enumerate(self._order)}
 
+    def __bool__(self) -> bool:
+        return bool(self._order)
+
     def check(self, units: Sequence[Unit]) -> None:
         """Refuse convolutions that are not the paper's, and a pool in front of the classifier that vgg does not have.
 

@@ -217,8 +217,12 @@ def _owner(norm: Module, before: list[Module], layers: list[Module]) -> Module |
     """The layer whose output is normalised: by number among siblings, by the numbers in their names, by order."""
     if norm.is_numbered:
         siblings = [layer for layer in before if layer.parent == norm.parent]
-        if siblings or len(norm.parts) > 1:
-            return siblings[-1] if siblings else None
+        if siblings:
+            return siblings[-1]
+        if len(norm.parts) > 1:
+            # A list of batch norms beside one of convolutions: the same numbers belong together.
+            alike = [layer for layer in layers if layer.is_numbered and layer.parts[-1] == norm.parts[-1]]
+            return alike[0] if len(alike) == 1 and len(alike[0].parts) == len(norm.parts) else None
     same = [layer for layer in layers if layer.numbers == norm.numbers]
     fitting = [layer for layer in same if layer.outputs == norm.outputs and not layer.is_numbered]
     if len(fitting) == 1:

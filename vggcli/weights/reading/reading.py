@@ -7,7 +7,7 @@ in the numbering, else from the paper's table; the classifier, and how it takes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from vggcli.network.architecture import Architecture, numbered
@@ -28,7 +28,8 @@ from vggcli.weights.reading.modules import (
 )
 from vggcli.weights.reading.outside import check_outside
 from vggcli.weights.reading.problem import BrokenChainError
-from vggcli.weights.reading.size import LARGEST, Size, size_of
+from vggcli.weights.reading.remarks import remarks
+from vggcli.weights.reading.size import LARGEST, PAPER_GRID, Size, has_no_last_pool, size_of, without_last_pool
 
 __all__ = ["LARGEST", "OPTIONAL", "BrokenChainError", "Layout", "Reading", "Size", "read"]
 
@@ -49,6 +50,9 @@ class Reading:
         size: of its images.
         is_by_table: nothing in the numbering shows the pools, so that they are where the paper's table has them.
         ending: what a pickled module does to its logits at last: "softmax" or "sigmoid"; empty where none says it.
+        remarks: what the numbers of layers leave open, one sentence each.
+        pools_are_said: the file says where each pool is, and whether there is one at the end.
+        longer: the same with a pool at the end, where none was taken because of the images' size.
     """
 
     layout: Layout
@@ -58,11 +62,31 @@ class Reading:
     size: Size
     is_by_table: bool = False
     ending: str = ""
+    remarks: tuple[str, ...] = ()
+    pools_are_said: bool = False
+    longer: Architecture | None = None
 
     @property
     def features_only(self) -> bool:
         """Whether the file holds convolutions and no classifier."""
         return not self.architecture.linears
+
+    def for_size(self, pixels: int | None) -> Reading:
+        """The same for images of that size.
+
+        Without a pool at the end where only so the last map has the side that the classifier takes, and nothing in the
+        file says that the pool is there.
+        """
+        pool = self.architecture.pool
+        if pixels is not None and self.longer is not None and pixels // self.longer.smallest_size >= pool:
+            size = replace(self.size, pixels=self.longer.native_size)
+            return replace(self, architecture=self.longer, size=size, remarks=self.remarks[:-1], longer=None)
+        if pixels is None or self.pools_are_said or not self.architecture.linears or pool in (1, PAPER_GRID):
+            return self
+        shorter = without_last_pool(self.architecture)
+        if pixels // self.architecture.smallest_size >= pool or pixels // shorter.smallest_size != pool:
+            return self
+        return replace(self, architecture=shorter, size=replace(self.size, pixels=shorter.native_size))
 
 
 def read(shapes: Mapping[str, Shape], rows: object = None, hints: Sequence[Hint] = ()) -> Reading:
@@ -106,17 +130,26 @@ def _read(names: Mapping[str, str], tensors: Mapping[str, Shape], rows: object, 
     hints.check(convolutions)
     check_outside(modules, [*convolutions, *linears])
     layout = layout_of(convolutions, linears)
-    pairs = features.layers(convolutions, rows, hints)
+    pairs = features.layers(convolutions, rows, hints, layout.pools)
     if joined is not None and not (layout.flattens and not joined.concat):
         pairs.append((joined.layer(), None))
     pairs += head.layers(linears, hints)
     architecture = numbered(layer for layer, _ in pairs)
     sources = _sources(architecture.layers(), [module for _, module in pairs], names)
     outside = tuple(key for key in names.values() if key not in set(sources.values()))
-    is_said = bool(features.counts_of(convolutions, rows)) or hints.show_pools
+    is_said = bool(features.counts_of(convolutions, rows) or layout.pools) or hints.show_pools
     by_table = not is_said and len(architecture.stages) < len(convolutions) and stages.is_by_table(convolutions)
     size = size_of(architecture, layout, joined)
-    return Reading(layout, architecture, sources, outside, size, by_table, hints.ending)
+    longer = None
+    if not is_said and not hints and joined is not None and not layout.flattens and has_no_last_pool(architecture):
+        longer, architecture = architecture, without_last_pool(architecture)
+        size = size_of(architecture, layout, joined)
+    said = () if hints else remarks(convolutions, linears, architecture)
+    if longer is not None:
+        said += (f"no pool is taken to end its features, as with one its images would have {2 * size.pixels} pixels",)
+    return Reading(
+        layout, architecture, sources, outside, size, by_table, hints.ending, said, is_said or bool(hints), longer
+    )
 
 
 def _sources(layers: Sequence[Layer], modules: Iterable[Module | None], names: Mapping[str, str]) -> dict[str, str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vggcli.network.architecture import Architecture
+from vggcli.network.architecture import Architecture, numbered
+from vggcli.network.layers import Pool
 from vggcli.weights.reading.head import Join
 from vggcli.weights.reading.layout import Layout
 from vggcli.weights.reading.problem import BrokenChainError
 
 PAPER = 224  # pixels
+PAPER_GRID = 7  # side of the map that the paper's classifier takes; to which other programs stretch smaller maps
+_SIDES = (28, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)  # in pixels, that people train on
 LARGEST = 1024  # pixels; a file of nothing but expanded tensors could ask for any
 _USUAL = {10: 32, 100: 32, 200: 64}  # classes of CIFAR-10, CIFAR-100 and Tiny ImageNet to the side of their pictures
 
@@ -25,6 +28,18 @@ class Size:
 
     pixels: int
     guess: str = ""
+
+
+def has_no_last_pool(architecture: Architecture) -> bool:
+    """Whether no pool ends the features: with one the classifier's map would be that of images that nobody has."""
+    size = architecture.native_size
+    return architecture.pool > 1 and architecture.smallest_size > 1 and size not in _SIDES and size // 2 in _SIDES
+
+
+def without_last_pool(architecture: Architecture) -> Architecture:
+    """The same without the last of its pools."""
+    last = [layer for layer in architecture.layers() if isinstance(layer, Pool)][-1:]
+    return numbered(layer for layer in architecture.layers() if layer not in last)
 
 
 def size_of(architecture: Architecture, layout: Layout, joined: Join | None) -> Size:

@@ -13,6 +13,7 @@ from vggcli.weights.reading.problem import BrokenChainError
 # Number of convolutions to those of each stage.
 TABLE = {sum(map(len, stages)): tuple(map(len, stages)) for stages in zoo.CONFIGURATIONS.values()}
 Name = tuple[keys.Token, ...]
+_MOST_STAGES = 5  # of the paper's; more wide gaps than these are those of something else, such as dropouts
 _MOST_BETWEEN = 3  # layers without tensors between two stages, beyond those within one
 
 
@@ -98,7 +99,7 @@ def _by_gaps(units: Sequence[Unit], steps: list[int | None]) -> tuple[int, ...]:
         if table is not None:
             return table
         alone = 2 + (units[0].norm is not None)  # convolution, batch norm, ReLU
-        if units[0].module.is_numbered and least > alone:
+        if units[0].module.is_numbered and least > alone and len(units) <= _MOST_STAGES:
             return (1,) * len(units)
         raise _open(units)
     candidates = [_counted([step > bound for step in found]) for bound in values[:-1]]
