@@ -160,7 +160,7 @@ def test_a_config_of_another_file_names_nothing_and_is_noted_once(
 ) -> None:
     beside = neighbours_of(tmp_path / "w.pth", 2, config=config)
 
-    assert chosen(tmp_path, 2, config=config) == class_names.ClassNames(("class 0", "class 1"))
+    assert chosen(tmp_path, 2, config=config) == class_names.ClassNames(("class 0", "class 1"), are_numbers=True)
     assert beside.notes == (f"config.json beside it is ignored: {why}",)
 
 
