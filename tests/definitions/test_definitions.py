@@ -43,7 +43,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Definition]
             right = definition.probabilities(network, picture_for(definition))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the old format warns that it cannot read a program's source
-                made[definition.name] = definition.save(network, folder), right
+                file = definition.save(network, folder)
+            assert_shows(definition, file, right)
+            made[definition.name] = file, right
         return made[definition.name]
 
     return publish
@@ -58,6 +60,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_thread() -> None:
     """These networks are so small that threads only wait for each other."""
     torch.set_num_threads(1)
+
+
+def assert_shows(definition: Definition, file: Path, right: list[float]) -> None:
+    """Of what can be told wrong from right by its answer."""
+    assert max(right) < 0.97, "no class is certain, so that a wrong answer would show"
+    assert sum(f.stat().st_size for f in (file.rglob("*") if file.is_dir() else [file]) if f.is_file()) < 2_000_000
+    if definition.names is not None:
+        assert len(definition.names) == len(right)
+    if definition.activation != "sigmoid":
+        assert sum(right) == pytest.approx(1)
 
 
 def answered(output: Output) -> dict[int, tuple[str, float]]:
@@ -78,7 +90,7 @@ def assert_right(output: Output, definition: Definition, right: list[float]) -> 
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
-def test_answers_as_the_network_itself(
+def test_answers_as_the_network_itself_and_assumes_nothing_without_a_word(
     name: str, published: Callable[[Definition], Trained], pictures: Path, vgg: Vgg
 ) -> None:
     definition = DEFINITIONS[name]
@@ -89,6 +101,19 @@ def test_answers_as_the_network_itself(
 
     assert_right(output, definition, right)
     assert not ASSUMED.search(output.err), "everything was said"
+    if definition.warns:
+        assert_warns(vgg("predict", "-w", file, "--engine", "torch", "--quiet", *ALWAYS, picture))
+
+
+def assert_warns(output: Output) -> None:
+    """Without options a line says what was assumed, and which option decides."""
+    lines = output.err.splitlines()
+    if output.code == 0:
+        assert any(ASSUMED.search(line) and "--" in line for line in lines), output
+    else:  # two readings that nothing decides: the option that does is named
+        assert output.code == 3, output
+        assert len(lines) == 1, output
+        assert re.search(r"--(recipe|size|mean|activation)", lines[0]), output
 
 
 @pytest.mark.parametrize("name", ON_TORCH_TOO)
@@ -102,24 +127,6 @@ def test_torch_answers_the_same(
     output = vgg("predict", "-w", file, "--engine", "torch", *ALWAYS, *definition.says, *definition.rest, picture)
 
     assert_right(output, definition, right)
-
-
-@pytest.mark.parametrize("name", [name for name, definition in DEFINITIONS.items() if definition.warns])
-def test_nothing_is_assumed_without_a_word(
-    name: str, published: Callable[[Definition], Trained], pictures: Path, vgg: Vgg
-) -> None:
-    definition = DEFINITIONS[name]
-    file, _ = published(definition)
-
-    output = vgg("predict", "-w", file, "--engine", "torch", "--quiet", *ALWAYS, write_picture(definition, pictures))
-
-    lines = output.err.splitlines()
-    if output.code == 0:
-        assert any(ASSUMED.search(line) and "--" in line for line in lines), output
-    else:  # two readings that nothing decides: the option that does is named
-        assert output.code == 3, output
-        assert len(lines) == 1, output
-        assert re.search(r"--(recipe|size|mean|activation)", lines[0]), output
 
 
 def test_several_labels_are_those_over_a_half(
@@ -224,19 +231,6 @@ def test_features_without_classes_can_be_named(tmp_path: Path, pictures: Path, v
 
 
 # The definitions themselves
-
-
-@pytest.mark.parametrize("name", DEFINITIONS)
-def test_every_definition_shows_what_it_stands_for(name: str, published: Callable[[Definition], Trained]) -> None:
-    definition = DEFINITIONS[name]
-    file, right = published(definition)
-
-    assert max(right) < 0.97, "no class is certain, so that a wrong answer would show"
-    assert sum(f.stat().st_size for f in (file.rglob("*") if file.is_dir() else [file]) if f.is_file()) < 2_000_000
-    if definition.names is not None:
-        assert len(definition.names) == len(right)
-    if definition.activation != "sigmoid":
-        assert sum(right) == pytest.approx(1)
 
 
 def test_the_table_has_a_row_for_each_definition() -> None:

@@ -251,6 +251,7 @@ KEYS_ENOUGH = [
 ]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", KEYS_ENOUGH)
 def test_the_network_that_was_read_gives_the_definitions_own_logits(name: str, tmp_path: Path) -> None:
     """Fed as its users feed it: what is read here is the network, not its preprocessing."""
