@@ -11,12 +11,14 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from vggcli.output.codec import R, RowCodec
-from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import Stream
 from vggcli.text import escape, escape_json, guard_formula
+
+if TYPE_CHECKING:
+    from vggcli.output.sidecar import RunSettings
 
 
 def encode_tsv(codec: RowCodec[R], record: R) -> bytes:
