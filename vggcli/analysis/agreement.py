@@ -116,12 +116,16 @@ def difference(reference: NDArray[np.float64], other: NDArray[np.float64], *, ex
     # Stable, so that of equally probable classes the first is the better one, as in a record.
     mine, others = (np.argsort(-side, kind="stable")[:_BEST] for side in (reference, other))
     best = mine[0]
-    if exclusive:
-        is_equal = bool(best == others[0])
-    else:
-        is_equal = bool(np.array_equal(reference >= _LABEL_PROBABILITY, other >= _LABEL_PROBABILITY))
+    is_equal = labels_of(reference, exclusive=exclusive) == labels_of(other, exclusive=exclusive)
     change = abs(float(other[best]) - float(reference[best]))
     return Difference(is_equal, change, len(np.intersect1d(mine, others)) / len(mine))
+
+
+def labels_of(probabilities: NDArray[np.float64], *, exclusive: bool = True) -> tuple[int, ...]:
+    """The indices of an image's labels: the best class, or all of at least 0.5 where they do not exclude each other."""
+    if exclusive:
+        return (int(probabilities.argmax()),)  # the first of equal ones
+    return tuple(np.flatnonzero(probabilities >= _LABEL_PROBABILITY).tolist())
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
