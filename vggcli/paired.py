@@ -264,7 +264,8 @@ class _BothEngines:
         self._engines = engines = ours.open_engine(), theirs.open_engine()
         self._logits = [side.architecture.layers()[-1].name for side in (ours, theirs)]
         self._shapes = shapes
-        self.device, self.precision = engines[0].device, engines[0].precision
+        first = engines[0]
+        self.device, self.precision, self.fast_precision = first.device, first.precision, first.fast_precision
         self.batch_size = min(engine.batch_size for engine in engines)
         self.depth = min(engine.depth for engine in engines)
 

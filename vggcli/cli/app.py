@@ -250,6 +250,7 @@ def compare(
     against_engine: options.AgainstEngine = None,
     activation: options.Activation = None,
     format: options.Listing = options.ListingFormat.auto,
+    save: options.SaveReport = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Hold two ways of running a network against each other: how often they give images the same label.
@@ -276,6 +277,7 @@ def compare(
         against_precision=against_precision,
         against_engine=against_engine,
         allow_empty=allow_empty,
+        save=save,
         quiet=quiet,
     )
     with Console() as console, own_process(max_pixels):

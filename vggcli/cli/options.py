@@ -373,4 +373,13 @@ AgainstEngine = Annotated[
     ),
 ]
 
+SaveReport = Annotated[
+    bool,
+    typer.Option(
+        "--save",
+        help="Leave a report beside the weights: where it finds bf16 harmless, --precision auto takes bf16 for them.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
 Listing = Annotated[ListingFormat, typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.")]

@@ -6,17 +6,24 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from vggcli import __version__, files
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console
 from vggcli.commands.interruption import Interruption
 from vggcli.commands.listing import Listing
 from vggcli.commands.named import must_fetch, nothing_is_there, say_skipped
 from vggcli.engines import choice
+from vggcli.errors import UsageError
 from vggcli.images import counting, discover
+from vggcli.network import zoo
+from vggcli.output.stream import in_plain_words
 from vggcli.paired import Compared, Pair, Paired, Tally
 from vggcli.settings import Settings
+from vggcli.weights import agreement_report
+from vggcli.weights.agreement_report import LEAST_EQUAL, MOST_MEAN_CHANGE
 
 COLUMNS = ("labels differ", "label", "probability", "against", "probability")
 _EMPTY = "there was nothing to compare on; with --allow-empty that is no failure"
@@ -29,6 +36,7 @@ class CompareRequest:
     Attributes:
         settings: those of the classifier.
         against_weights, against_precision, against_engine: what the other side has of its own; None for the same.
+        save: leave a report beside the weights, by which `--precision auto` then goes.
     """
 
     inputs: tuple[str, ...] = ()
@@ -40,6 +48,7 @@ class CompareRequest:
     against_precision: str = "fp32"
     against_engine: str | None = None
     allow_empty: bool = False
+    save: bool = False
     quiet: bool = False
 
     @property
@@ -65,6 +74,8 @@ def compare(request: CompareRequest, console: Console) -> tuple[Listing | None, 
     discover.check(request.inputs, request.files_from, request.null)
     for settings in (request.settings, request.against):
         choice.check(settings.engine, settings.device, settings.precision)
+    if request.save:
+        _check_saves(request)
     say = _nothing if request.quiet else console.note
     skipped = discover.Skipped()
     named = request.inputs, request.recursive, request.files_from, request.null
@@ -84,6 +95,8 @@ def compare(request: CompareRequest, console: Console) -> tuple[Listing | None, 
     for text in dict.fromkeys((ours.warning, other.warning) if request.quiet else (*ours.notes, *other.notes)):
         if text:
             console.note(text)
+    if request.save:
+        _check_report(ours.model.path)
     run = _Comparison(request, ours, other, console)
     code = run.run(found)
     if code > 1:  # the process is about to end, and closing would wait for what runs on the engines
@@ -92,10 +105,46 @@ def compare(request: CompareRequest, console: Console) -> tuple[Listing | None, 
     if run.is_empty:
         console.note(_EMPTY)
         code = 0 if request.allow_empty else 1
-    listing = _listing(run.tally.result(), _Side(ours), _Side(other))
+    found_out, side = run.tally.result(), _Side(ours)
+    if request.save and run.tally.counted:
+        console.note(_save(found_out, ours, side))
+    listing = _listing(found_out, side, _Side(other))
     for classifier in (ours, other):
         classifier.close()
     return listing, code
+
+
+def _check_saves(request: CompareRequest) -> None:
+    """Refuse a report of something else than one file's own precision."""
+    settings, what = request.settings, "cannot save"
+    if request.against_weights is not None or request.against_precision != "fp32":
+        why = "it is about one file, held against its own fp32"
+        raise UsageError(what, "a report", why, "Leave out --save, or --against-weights and --against-precision")
+    if settings.precision != "bf16":
+        raise UsageError(what, "a report", "it is about bf16", "Add --precision bf16")
+    if settings.weights == zoo.DEMO:
+        raise UsageError(what, "a report", "the demo ships with vgg, and nothing is kept beside it", "Leave out --save")
+
+
+def _check_report(weights: Path) -> None:
+    """Find out that a report could not be written before everything is computed."""
+    path = agreement_report.report_path(weights)
+    with in_plain_words(path, resumable=False):
+        files.check_replaceable(path)
+
+
+def _save(found: Compared, ours: Classifier, side: _Side) -> str:
+    """Leave the report; what to say of it."""
+    path = agreement_report.report_path(ours.model.path)
+    about = {"vgg": __version__, "ran": side.data}
+    with in_plain_words(path, resumable=False):
+        report = agreement_report.save(ours.model.path, ours.precision, found.agreement.to_json(), about)
+    if report.is_harmless:
+        then = "--precision auto takes bf16 for these weights where the hardware multiplies it"
+    else:
+        then = f"--precision auto goes on as before, as it asks for {LEAST_EQUAL:.0%} equal labels at 95 % confidence"
+        then += f" and a mean change of {MOST_MEAN_CHANGE}"
+    return f"wrote {path}: {then}"
 
 
 def _nothing(text: str) -> None:

@@ -237,9 +237,9 @@ class _Prediction:
             self._sorting.take_image(item.path, label)
 
     def _provenance(self, engine: Engine) -> Provenance:
-        classifier, model = self._classifier, self._classifier.model
+        request, classifier, model = self._request, self._classifier, self._classifier.model
         # Only a file can be resumed, so only then is the fingerprint worth its time.
-        fingerprint = store.fingerprint(model.path) if self._request.output is not None else ""
+        fingerprint = store.fingerprint(model.path) if request.output is not None else ""
         return Provenance(
             version=__version__,
             weights=model.name,
@@ -254,6 +254,7 @@ class _Prediction:
             top_k=self._selection.top_k,
             min_prob=self._selection.min_prob,
             recipe_source=model.recipe.source,
+            precision_source=choice.why(request.settings.precision, model, engine),
         )
 
     def _say_interrupted(self) -> None:
