@@ -201,10 +201,9 @@ def test_a_sign_of_a_gpu_that_torch_cannot_use_leaves_the_cpu(
     assert open_engine().name == "openvino"
 
 
-def model_of(batch_norm: bool, report: AgreementReport | None = None, *, is_published: bool = False) -> Any:
+def model_of(batch_norm: bool, report: AgreementReport | None = None) -> Any:
     """What the choice of a precision looks at."""
-    architecture = SimpleNamespace(batch_norm=batch_norm)
-    return SimpleNamespace(architecture=architecture, bf16_report=report, is_published=is_published)
+    return SimpleNamespace(architecture=SimpleNamespace(batch_norm=batch_norm), bf16_report=report)
 
 
 @pytest.mark.parametrize(
@@ -216,34 +215,28 @@ def test_auto_is_full_precision_without_batch_norm(precision: str, batch_norm: b
     assert choice.resolve_precision(precision, model) == runs
 
 
-@pytest.mark.parametrize("is_published", [False, True])
-@pytest.mark.parametrize(("least_equal", "runs"), [(0.98, "auto"), (0.979, "fp32"), (None, None)])
-def test_a_report_outranks_that_weights_are_published(
-    least_equal: float | None, runs: str | None, is_published: bool
-) -> None:
-    report = None if least_equal is None else AgreementReport("bf16", 300, 299, least_equal, 0.001)
-    expected = runs or ("auto" if is_published else "fp32")
+@pytest.mark.parametrize(("least_equal", "runs"), [(0.98, "auto"), (0.979, "fp32")])
+def test_a_report_can_let_auto_be_the_fast_type(least_equal: float, runs: str) -> None:
+    report = AgreementReport("bf16", 300, 299, least_equal, 0.001)
 
-    assert choice.resolve_precision("auto", model_of(False, report, is_published=is_published)) == expected
+    assert choice.resolve_precision("auto", model_of(False, report)) == runs
 
 
 @pytest.mark.parametrize(
-    ("asked", "batch_norm", "fast", "is_published", "is_measured", "why"),
+    ("asked", "batch_norm", "fast", "is_measured", "why"),
     [
-        ("auto", False, "bf16", False, True, "bf16 kept 299 of 300 labels"),
-        ("auto", False, "bf16", True, True, "bf16 kept 299 of 300 labels"),
-        ("auto", False, "bf16", True, False, "published weights"),
-        ("auto", False, "bf16", False, False, "without batch norm, and no report says that bf16 keeps its labels"),
-        ("auto", False, "fp32", True, True, ""),  # whatever it is, this device has nothing faster
-        ("fp32", False, "bf16", True, True, ""),
-        ("auto", True, "bf16", True, False, ""),
+        ("auto", False, "bf16", True, "bf16 kept 299 of 300 labels"),
+        ("auto", False, "bf16", False, "without batch norm, and no report says that bf16 keeps its labels"),
+        ("auto", False, "fp32", True, ""),  # whatever it is, this device has nothing faster
+        ("fp32", False, "bf16", True, ""),
+        ("auto", True, "bf16", False, ""),
     ],
 )
 def test_a_choice_that_is_not_the_devices_own_has_a_reason(
-    asked: str, batch_norm: bool, fast: str, is_published: bool, is_measured: bool, why: str
+    asked: str, batch_norm: bool, fast: str, is_measured: bool, why: str
 ) -> None:
     report = AgreementReport("bf16", 300, 299, 0.981, 0.001) if is_measured else None
-    model = model_of(batch_norm, report, is_published=is_published)
+    model = model_of(batch_norm, report)
 
     assert choice.why(asked, model, SimpleNamespace(fast_precision=fast)) == why  # type: ignore[arg-type]
 

@@ -17,7 +17,8 @@ from vggcli.output import formats
 if TYPE_CHECKING:
     from vggcli.settings import Settings
 
-INPUT, MODEL, NUMBERS, AGAINST, OUTPUT = GROUPS = ("Inputs", "Model", "Numbers and speed", "The other side", "Output")
+INPUT, MODEL, NUMBERS, OUTPUT = GROUPS = ("Inputs", "Model", "Numbers and speed", "Output")
+AGAINST = "The other side"  # of a comparison
 
 
 def group(parameter: Any) -> str:

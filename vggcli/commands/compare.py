@@ -105,10 +105,12 @@ def compare(request: CompareRequest, console: Console) -> tuple[Listing | None, 
     if run.is_empty:
         console.note(_EMPTY)
         code = 0 if request.allow_empty else 1
-    found_out, side = run.tally.result(), _Side(ours)
+    found_out, side, against = run.tally.result(), _Side(ours), _Side(other)
+    if side.data == against.data and ours.model.path == other.model.path:
+        console.note("both sides are the same; --precision bf16, for one, makes them differ")
     if request.save and run.tally.counted:
         console.note(_save(found_out, ours, side))
-    listing = _listing(found_out, side, _Side(other))
+    listing = _listing(found_out, side, against)
     for classifier in (ours, other):
         classifier.close()
     return listing, code
@@ -236,9 +238,9 @@ def _listing(found: Compared, side: _Side, against: _Side) -> Listing:
     facts = {"weights": str(side), "against": str(against), "images": _counts(found)}
     if agreement.images:
         facts |= {
-            "equal": f"{agreement.equal_labels} labels, {agreement.equal_share:.1%}"
-            f" ({low:.1%} to {high:.1%} with 95 % confidence)",
-            "top 5": f"{agreement.top5_overlap:.1%} of the best classes in common",
+            "equal": f"{agreement.equal_labels} labels, {agreement.equal_share:.2%}"
+            f" ({low:.2%} to {high:.2%} with 95 % confidence)",
+            "top 5": f"{agreement.top5_overlap:.2%} of the best classes in common",
             "mean change": f"{agreement.mean_change:.6f} of the best class's probability",
             "largest": f"{agreement.largest_change:.6f}" + (f", {found.largest_at}" if found.largest_at else ""),
         }

@@ -87,13 +87,12 @@ def resolve_precision(precision: str, model: Model) -> str:
     """The precision asked for, with "auto" narrowed to fp32 for networks without batch norm of which nothing is known.
 
     Of networks that were really trained bf16 changes as little without batch norm as with it; of ones with random
-    features it changes labels (docs/numbers.md).  No file says which it is.  Published ones were trained; of others a
-    report beside them may tell, and it outranks everything.
+    features it changes labels (docs/numbers.md).  No file says which it is, so a report beside it has to.
     """
     if precision != "auto" or model.architecture.batch_norm:
         return precision
     report = model.bf16_report
-    return "auto" if (model.is_published if report is None else report.is_harmless) else "fp32"
+    return "auto" if report is not None and report.is_harmless else "fp32"
 
 
 def why(precision: str, model: Model, engine: Engine) -> str:
@@ -108,8 +107,6 @@ def why(precision: str, model: Model, engine: Engine) -> str:
         return ""
     if model.bf16_report is not None:
         return str(model.bf16_report)
-    if model.is_published:
-        return "published weights"
     return f"without batch norm, and no report says that {engine.fast_precision} keeps its labels"
 
 

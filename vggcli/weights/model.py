@@ -61,7 +61,6 @@ class Model:
     has_names: bool
     _tensors: Mapping[str, AnyTensor] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
-    _origin: Origin = field(repr=False)
 
     @property
     def architecture(self) -> Architecture:
@@ -76,11 +75,6 @@ class Model:
     def has_independent_labels(self) -> bool:
         """Whether several classes, or none, may be those of an image: a sigmoid each, but not one for two classes."""
         return self.recipe.activation == "sigmoid" and len(self.labels) == self.architecture.num_classes
-
-    @property
-    def is_published(self) -> bool:
-        """Whether these are weights that torchvision or the paper's authors published; see `Origin.identity`."""
-        return bool(self._origin.identity)
 
     @cached_property
     def bf16_report(self) -> AgreementReport | None:
@@ -216,7 +210,6 @@ def open_model(
         not named.are_numbers,
         tensors,
         checkpoint,
-        origin,
     )
 
 
