@@ -236,21 +236,35 @@ class Classifier:
 
         return with_weights(self._model.architecture, self._model.arrays())
 
-    def pipeline(self, inputs: Iterator[Input], outputs: tuple[str, ...] = (), workers: int | None = None) -> Pipeline:
+    @property
+    def loader(self) -> ImageLoader:
+        """What decodes its images."""
+        return self._loader
+
+    def pipeline(
+        self,
+        inputs: Iterator[Input],
+        outputs: tuple[str, ...] = (),
+        workers: int | None = None,
+        *,
+        loader: ImageLoader | None = None,
+        open_engine: Callable[[], Engine] | None = None,
+    ) -> Pipeline:
         """The machinery below `predict`, for those who steer it: results as they come, stop, a deadline.
 
         Args:
             inputs: pulled lazily, by one thread at a time.
             outputs: names of layers; the logits by default.
             workers: decoding threads; None for the settings' number.
+            loader, open_engine: what decodes and computes instead of the classifier's own.
         """
         wanted = outputs or (self._logits,)
         with self._lock:
             self._check_open()
             pipeline = Pipeline(
                 inputs,
-                self._loader,
-                lambda: self.open_engine(wanted),
+                loader or self._loader,
+                open_engine or (lambda: self.open_engine(wanted)),
                 workers=workers or self.settings.workers or _default_workers(),
                 batch_size=self.settings.batch_size,
             )

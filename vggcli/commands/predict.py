@@ -245,10 +245,10 @@ class _Prediction:
             self._sorting.take_image(item.path, label)
 
     def _provenance(self, engine: Engine) -> Provenance:
-        classifier, model = self._classifier, self._classifier.model
+        request, classifier, model = self._request, self._classifier, self._classifier.model
         # Only a file can be resumed, so only then are the fingerprints worth their time.
         weights = names = ""
-        if self._request.output is not None:
+        if request.output is not None:
             from vggcli.weights import store
 
             weights, names = store.fingerprint(model.path), labels.digest(model.labels)
@@ -266,6 +266,7 @@ class _Prediction:
             top_k=self._selection.top_k,
             min_prob=self._selection.min_prob,
             recipe_source=model.recipe.source,
+            precision_source=choice.why(request.settings.precision, model, engine),
         )
 
     def _say_interrupted(self) -> None:

@@ -69,6 +69,7 @@ class OpenVINOEngine:
             core = import_openvino().Core()
             capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             self.precision = _precision(precision, capabilities)
+            self.fast_precision = _precision("auto", capabilities)
             # Until the first answer: the weights are laid out in it.
             self._page_dropper = PageDropper(model.forget_pages)
             try:

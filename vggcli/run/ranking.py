@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+NO_NUMBER = "the network's output is not a number; the weights may hold NaN or infinite values"
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which classes a record has: the best `top_k` of those of at least `min_prob`."""
@@ -40,8 +43,7 @@ def to_record(
     assert result.outputs is not None
     logits = result.outputs[output]
     if not np.isfinite(logits).all():
-        why = "the network's output is not a number; the weights may hold NaN or infinite values"
-        return Record(path, failure=Failure("model", why))
+        return Record(path, failure=Failure("model", NO_NUMBER))
     found = best(logits, names, selection.top_k, activation)
     kept = tuple(prediction for prediction in found if prediction.probability >= selection.min_prob)
     return Record(path, kept, truncated=result.truncated)
