@@ -362,7 +362,7 @@ def test_standard_input_takes_the_time_that_its_writer_takes() -> None:
     running = Pipeline(items, FakeLoader(before), FakeEngine, workers=1, decode_timeout=0)
     assert decoding.wait(PATIENCE)
     for _ in range(3):
-        with running._changed:
+        with running._lock:
             running._give_up_stuck()
     release.set()
     assert [shown(result) for result in running.results()] == ["0 of 7: 7"]
@@ -397,7 +397,7 @@ def test_an_image_that_waits_for_memory_is_not_given_up() -> None:
 
     running = Pipeline(iter([Input("0 of 3")]), Waiting(), FakeEngine, workers=1, decode_timeout=0)
     assert waiting.wait(PATIENCE)
-    with running._changed:
+    with running._lock:
         running._give_up_stuck()
     release.set()
     assert [shown(result) for result in running.results()] == ["0 of 3: 3"]
@@ -504,7 +504,7 @@ def test_decoders_that_hang_together_are_given_up_together(monkeypatch: pytest.M
     running = start(paths(4), loader=FakeLoader(before), workers=4, decode_timeout=60)
     for _ in range(4):
         assert hanging.acquire(timeout=PATIENCE)
-    with running._changed:
+    with running._lock:
         for _ in range(31):
             clock[0] += 2
             running._give_up_stuck()
