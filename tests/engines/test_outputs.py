@@ -309,7 +309,7 @@ def test_torch_in_fp32_sums_as_the_network_was_trained_wherever_more_than_logits
 
 def operations(model: Model, *outputs: str) -> list[str]:
     """Types of the graph's operations, in order."""
-    graph, _ = on_openvino._graph(model, outputs)
+    graph, _ = on_openvino._graph(model, outputs, 8)
     return [node.get_type_name() for node in graph.get_ordered_ops()]
 
 

@@ -18,7 +18,6 @@ from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import Stream
 from vggcli.text import escape, escape_json, guard_formula
 
-
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)  # `json.dumps` would make one for each record
 
 

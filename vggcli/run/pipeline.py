@@ -269,7 +269,7 @@ class Pipeline:
         return jobs
 
     def _is_batch(self) -> bool:
-        """Whether nothing is gained by waiting: a batch is there, or the last jobs; a window of failures is never one."""
+        """Whether waiting brings no more: a batch is there, or the last jobs, or a window of failures."""
         is_last = self._exhausted and self._front == len(self._jobs)
         return self._front_images >= self._batch or self._front >= self._window or is_last
 
