@@ -213,6 +213,32 @@ def test_images_decoded_ahead_are_bounded() -> None:
     assert_whole(running.results(), paths(500))
 
 
+def test_one_decoder_works_ahead_and_the_others_when_the_next_batch_lacks_images() -> None:
+    """More would take the cores that compute."""
+    engine_may_open, ahead = threading.Event(), threading.Event()
+    by_thread: dict[int, list[str]] = {}
+    lock = threading.Lock()
+
+    def before(path: str) -> None:
+        with lock:
+            by_thread.setdefault(threading.get_ident(), []).append(path)
+            if sum(map(len, by_thread.values())) == 12:
+                ahead.set()
+
+    def open_engine() -> FakeEngine:
+        assert engine_may_open.wait(PATIENCE)
+        return FakeEngine(batch_size=3)
+
+    running = start(paths(60), loader=FakeLoader(before), open_engine=open_engine, workers=3, batch_size=3)
+    assert ahead.wait(PATIENCE)
+    with lock:
+        # Beyond the next batch and what the other two may have been about to take.
+        late = {thread for thread, names in by_thread.items() for name in names if int(name.split()[0]) >= 3 + 3 + 2}
+    assert len(late) == 1
+    engine_may_open.set()
+    assert_whole(running.results(), paths(60))
+
+
 def test_results_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_WAITING_RESULTS", 10)
     engine = FakeEngine(batch_size=4, depth=2)

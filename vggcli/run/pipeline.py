@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from vggcli.engines import Engine
@@ -77,6 +78,8 @@ class Pipeline:
         self._batch = 1  # images that the inference thread waits for
         self._results: deque[Result] = deque()
         self._window = _SLACK_BATCHES * (batch_size or 8) + workers
+        self._next_batch = (batch_size or 8) + workers  # jobs from which on a single decoder works ahead
+        self._workers = workers
         self._exhausted = self._stopped = self._finished = False
         self._decode_timeout = decode_timeout
         self._clock = RunningClock()
@@ -86,8 +89,8 @@ class Pipeline:
         self._input_error: BaseException | None = None
         self._error: BaseException | None = None
         self.engine: Engine | None = None
-        for _ in range(workers):
-            self._spawn(self._decode)
+        for number in range(workers):
+            self._spawn(partial(self._decode, number == 0))
         self._inference = self._spawn(self._infer)
 
     def wait_for_engine(self) -> Engine | None:
@@ -149,9 +152,14 @@ class Pipeline:
         thread.start()
         return thread
 
-    def _decode(self) -> None:
-        """A decoding thread."""
-        while (job := self._next_job()) is not None:
+    def _decode(self, goes_ahead: bool = True) -> None:
+        """A decoding thread.
+
+        Args:
+            goes_ahead: it fills the window; the others only see to it that the next batch is there in time, since on a
+                CPU each of them takes a core from the batch that is computed, and all cores wait for that one.
+        """
+        while (job := self._next_job(goes_ahead)) is not None:
             decoded, failure = self._load(job)
             with self._lock:
                 if job.done:  # it timed out
@@ -177,9 +185,9 @@ class Pipeline:
             why = f"decoding it failed unexpectedly ({type(error).__name__}: {error})"
             return None, InputError("damaged", item.name, why)
 
-    def _next_job(self) -> Job | None:
+    def _next_job(self, goes_ahead: bool) -> Job | None:
         with self._lock:
-            while len(self._jobs) >= self._window and not self._stopped:
+            while len(self._jobs) >= (self._window if goes_ahead else self._next_batch) and not self._stopped:
                 self._room.wait(_TICK_SECONDS)
         with self._pulling:
             if self._exhausted or self._stopped:
@@ -205,6 +213,7 @@ class Pipeline:
             with self._lock:
                 self.engine = engine
                 self._window = max(self._window, _SLACK_BATCHES * size)
+                self._next_batch = size + self._workers if engine.device == "cpu" else self._window
                 self._given.notify_all()
                 self._room.notify_all()
             Inference(engine, size).run(self._take, self._give)
