@@ -213,27 +213,28 @@ def test_images_decoded_ahead_are_bounded() -> None:
     assert_whole(running.results(), paths(500))
 
 
-def test_one_decoder_works_ahead_and_the_others_when_the_next_batch_lacks_images() -> None:
+def test_one_decoder_works_ahead_and_the_others_when_batches_lack_images() -> None:
     """More would take the cores that compute."""
     engine_may_open, ahead = threading.Event(), threading.Event()
-    by_thread: dict[int, list[str]] = {}
+    by_thread: dict[int, list[int]] = {}
     lock = threading.Lock()
+    window = module._SLACK_BATCHES * 10 + 3
 
     def before(path: str) -> None:
         with lock:
-            by_thread.setdefault(threading.get_ident(), []).append(path)
-            if sum(map(len, by_thread.values())) == 12:
+            by_thread.setdefault(threading.get_ident(), []).append(int(path.split()[0]))
+            if sum(map(len, by_thread.values())) == window:
                 ahead.set()
 
     def open_engine() -> FakeEngine:
         assert engine_may_open.wait(PATIENCE)
-        return FakeEngine(batch_size=3)
+        return FakeEngine(batch_size=10)
 
-    running = start(paths(60), loader=FakeLoader(before), open_engine=open_engine, workers=3, batch_size=3)
+    running = start(paths(60), loader=FakeLoader(before), open_engine=open_engine, workers=3, batch_size=10)
     assert ahead.wait(PATIENCE)
     with lock:
-        # Beyond the next batch and what the other two may have been about to take.
-        late = {thread for thread, names in by_thread.items() for name in names if int(name.split()[0]) >= 3 + 3 + 2}
+        # Beyond what is enough, and the two that the other decoders may have been about to take.
+        late = {thread for thread, numbers in by_thread.items() if max(numbers) >= window - 10 + 2}
     assert len(late) == 1
     engine_may_open.set()
     assert_whole(running.results(), paths(60))

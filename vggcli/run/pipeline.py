@@ -78,8 +78,7 @@ class Pipeline:
         self._batch = 1  # images that the inference thread waits for
         self._results: deque[Result] = deque()
         self._window = _SLACK_BATCHES * (batch_size or 8) + workers
-        self._next_batch = (batch_size or 8) + workers  # jobs from which on a single decoder works ahead
-        self._workers = workers
+        self._enough = self._window - (batch_size or 8)  # jobs from which on a single decoder works ahead
         self._exhausted = self._stopped = self._finished = False
         self._decode_timeout = decode_timeout
         self._clock = RunningClock()
@@ -156,8 +155,8 @@ class Pipeline:
         """A decoding thread.
 
         Args:
-            goes_ahead: it fills the window; the others only see to it that the next batch is there in time, since on a
-                CPU each of them takes a core from the batch that is computed, and all cores wait for that one.
+            goes_ahead: it fills the window; the others only see to it that batches are there in time, since on a CPU
+                each of them takes a core from the batch that is computed, and all cores wait for that one.
         """
         while (job := self._next_job(goes_ahead)) is not None:
             decoded, failure = self._load(job)
@@ -187,7 +186,7 @@ class Pipeline:
 
     def _next_job(self, goes_ahead: bool) -> Job | None:
         with self._lock:
-            while len(self._jobs) >= (self._window if goes_ahead else self._next_batch) and not self._stopped:
+            while len(self._jobs) >= (self._window if goes_ahead else self._enough) and not self._stopped:
                 self._room.wait(_TICK_SECONDS)
         with self._pulling:
             if self._exhausted or self._stopped:
@@ -213,7 +212,7 @@ class Pipeline:
             with self._lock:
                 self.engine = engine
                 self._window = max(self._window, _SLACK_BATCHES * size)
-                self._next_batch = size + self._workers if engine.device == "cpu" else self._window
+                self._enough = self._window - size * (engine.device == "cpu")
                 self._given.notify_all()
                 self._room.notify_all()
             Inference(engine, size).run(self._take, self._give)
