@@ -27,7 +27,9 @@ def batch_size(precision: str, amx: bool) -> int:
 def has_amx() -> bool:
     """Whether bf16 runs on AMX: the CPU has it, as Linux tells, and oneDNN is not held back from it.
 
-    Other systems do not tell, and count as without.
+    Without it bf16 is no fast type, also where AVX512-BF16 multiplies it: measured there, vgg16_bn takes 350 ms of CPU
+    time per image in bf16 and 210 in fp32 with OpenVINO, 385 and 290 with torch.  Other systems than Linux do not tell,
+    and count as without.
     """
     highest = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
     if highest.upper() not in ("ALL", "DEFAULT") and "AMX" not in highest.upper():

@@ -39,7 +39,7 @@ class OpenVINOEngine:
 
     Args:
         model: weights and architecture.
-        precision: "auto" takes bf16 where the CPU computes in it, else fp32.
+        precision: "auto" takes bf16 where the CPU has AMX for it, else fp32.
         outputs: names of layers; only what they need is computed, and only they are copied.
         threads: cores to compute on; None for those that this process may use.  OpenVINO takes no more than there are.
 
@@ -127,7 +127,7 @@ class OpenVINOEngine:
 
 def _precision(asked: str, capabilities: list[str]) -> str:
     if asked == "auto":
-        return "bf16" if "BF16" in capabilities else "fp32"
+        return "bf16" if "BF16" in capabilities and cpu.has_amx() else "fp32"
     if asked == "fp16" and "FP16" not in capabilities:
         raise DeviceError(
             "cannot compute in", "fp16", "this CPU has no half-precision arithmetic", "Use --precision auto or fp32"
