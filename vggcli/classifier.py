@@ -236,13 +236,20 @@ class Classifier:
 
         return with_weights(self._model.architecture, self._model.arrays())
 
-    def pipeline(self, inputs: Iterator[Input], outputs: tuple[str, ...] = (), workers: int | None = None) -> Pipeline:
+    def pipeline(
+        self,
+        inputs: Iterator[Input],
+        outputs: tuple[str, ...] = (),
+        workers: int | None = None,
+        engine: Engine | None = None,
+    ) -> Pipeline:
         """The machinery below `predict`, for those who steer it: results as they come, stop, a deadline.
 
         Args:
             inputs: pulled lazily, by one thread at a time.
             outputs: names of layers; the logits by default.
             workers: decoding threads; None for the settings' number.
+            engine: what computes instead of the classifier's own; it belongs to the caller.
         """
         wanted = outputs or (self._logits,)
         with self._lock:
@@ -250,7 +257,7 @@ class Classifier:
             pipeline = Pipeline(
                 inputs,
                 self._loader,
-                lambda: self.open_engine(wanted),
+                lambda: engine or self.open_engine(wanted),
                 workers=workers or self.settings.workers or _default_workers(),
                 batch_size=self.settings.batch_size,
             )

@@ -136,7 +136,7 @@ def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> In
     reading, problem = None, ""
     notes: tuple[str, ...] = ()
     try:
-        _, done, reading = model.read(found, checkpoint.root)
+        _, done, reading, quantization = model.read(found, checkpoint)
     except BrokenChainError as broken:
         done, problem = (), broken.why
     try:

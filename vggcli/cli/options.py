@@ -334,4 +334,36 @@ Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing but results and failures.", rich_help_panel=OUTPUT)
 ]
 
+Original = Annotated[
+    str,
+    typer.Argument(
+        metavar="WEIGHTS",
+        help="A weights file, model folder, variant, or demo.",
+        autocompletion=completion.variants_and_files,
+        show_default=False,
+    ),
+]
+Images = Annotated[
+    str,
+    typer.Option(
+        "--images",
+        metavar="DIR|LIST",
+        help="A folder, or a file with one path per line: images such as the network will see.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Images taken of them.", rich_help_panel=INPUT)]
+Int8File = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE.safetensors",
+        help="Write the weights there.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
 Listing = Annotated[ListingFormat, typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.")]

@@ -1,0 +1,92 @@
+"""The passes over images that int8 needs: engines that look at images instead of giving their outputs.
+
+Each takes the place of an engine in a pipeline, which decodes, keeps the order and makes rows of failures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vggcli.engines import Engine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vggcli.analysis.calibration import Histogram
+
+    Outputs = dict[str, NDArray[np.float32]]
+
+DIGEST = "digest"
+# Of images on their way: what layers give is copied, 54 MB per image of vgg16.
+_BATCH_SIZE = 4
+
+
+class Digests:
+    """Gives the SHA-256 of each image's pixels as the network sees them: 32 bytes, which pass for 8 numbers."""
+
+    name, device, precision, batch_size, depth = "digests", "cpu", "", 16, 1
+
+    def start(self, batch: NDArray[np.uint8]) -> Callable[[], Outputs]:
+        """See `Engine.start`."""
+        digests = b"".join(hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in batch)
+        return lambda: {DIGEST: np.frombuffer(digests, np.float32).reshape(len(batch), -1)}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Counting:
+    """Counts what layers give into histograms, and gives nothing.
+
+    Args:
+        engine: opened for the layers.
+        histograms: by name of the layer.
+    """
+
+    name, batch_size = "counting", _BATCH_SIZE
+
+    def __init__(self, engine: Engine, histograms: Mapping[str, Histogram]) -> None:
+        self._engine, self._histograms = engine, histograms
+        self.device, self.precision, self.depth = engine.device, engine.precision, engine.depth
+
+    def start(self, batch: NDArray[np.uint8]) -> Callable[[], Outputs]:
+        """See `Engine.start`; the function that it gives raises ValueError where values are not finite."""
+        pending = self._engine.start(batch)
+
+        def result() -> Outputs:
+            outputs = pending()
+            for name, histogram in self._histograms.items():
+                histogram.add(outputs[name])
+            return {}
+
+        return result
+
+    def close(self) -> None:
+        """The engine belongs to whoever gave it."""
+
+
+class SideBySide:
+    """Several engines on the same images: the logits of each by the name of its engine here.
+
+    Args:
+        engines: by name, each opened for the one output.
+        output: its name.
+    """
+
+    name, depth = "side by side", 1
+
+    def __init__(self, engines: Mapping[str, Engine], output: str) -> None:
+        self._engines, self._output = engines, output
+        first = next(iter(engines.values()))
+        self.device, self.precision, self.batch_size = first.device, first.precision, first.batch_size
+
+    def start(self, batch: NDArray[np.uint8]) -> Callable[[], Outputs]:
+        """See `Engine.start`; one engine after the other, as each takes all cores."""
+        return lambda: {name: engine.start(batch)()[self._output] for name, engine in self._engines.items()}
+
+    def close(self) -> None:
+        """The engines belong to whoever gave them."""
