@@ -163,4 +163,6 @@ def split(digests: Mapping[int, bytes]) -> Split:
         first.setdefault(digest, place)
     order = tuple(first[digest] for digest in sorted(first))
     fifth = len(order) // 5
-    return Split(order[: len(order) - 2 * fifth], order[len(order) - 2 * fifth : len(order) - fifth], order[len(order) - fifth :])
+    return Split(
+        order[: len(order) - 2 * fifth], order[len(order) - 2 * fifth : len(order) - fifth], order[len(order) - fifth :]
+    )

@@ -182,9 +182,7 @@ class _Quantizing:
         chosen = heapq.nsmallest(self._request.limit, numbered())
         return [item for _, _, item in sorted(chosen, key=lambda entry: entry[1])]
 
-    def _measured(
-        self, taken: list[discover.Input], say: Any
-    ) -> tuple[dict[str, Agreement], dict[str, Any], Model]:
+    def _measured(self, taken: list[discover.Input], say: Any) -> tuple[dict[str, Agreement], dict[str, Any], Model]:
         """The passes over the images: agreement by what it is of, the report for the file, the model in int8."""
         if self._found.named > len(taken):
             say(f"{len(taken)} of {self._found.named:,} images are taken; --limit says another number")
@@ -310,7 +308,9 @@ class _Quantizing:
             "made_from": source,
             "images": images | {"unreadable": unread, "copies": copies},
             "criterion": best,
-            "choice": {name: score.counter.result().to_json() | {"distance": score.distance} for name, score in choose.items()},
+            "choice": {
+                name: score.counter.result().to_json() | {"distance": score.distance} for name, score in choose.items()
+            },
             "agreement": held_out.to_json(),
         }
 

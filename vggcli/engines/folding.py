@@ -141,9 +141,7 @@ def _points(architecture: Architecture, outputs: Sequence[str]) -> list[tuple[La
     return points
 
 
-def _step(
-    model: Model, group: list[Layer], outputs: tuple[str, ...], weight_of: Callable[[str], NDArray[Any]]
-) -> Step:
+def _step(model: Model, group: list[Layer], outputs: tuple[str, ...], weight_of: Callable[[str], NDArray[Any]]) -> Step:
     first = group[0]
     assert not isinstance(first, Dropout)
     norm = next((layer for layer in group if isinstance(layer, BatchNorm)), None)

@@ -115,7 +115,8 @@ class Int8Tensor:
         import numpy as np
 
         scales = self.scales().reshape(-1, *[1] * (len(self.shape) - 1))
-        return np.multiply(self.values.numpy(), scales, dtype=np.float32)
+        array: NDArray[np.float32] = np.multiply(self.values.numpy(), scales, dtype=np.float32)
+        return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +211,9 @@ def check(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> None:
         is_scale = key.endswith((WEIGHT_SCALE, INPUT_SCALE))
         if not np.isfinite(array).all() or (is_scale and not (array > 0).all()):
             wants = "finite and above zero" if is_scale else "finite"
-            raise damaged(checkpoint.path, f"{key} holds {_offending(array, is_scale)}, and its numbers must be {wants}")
+            raise damaged(
+                checkpoint.path, f"{key} holds {_offending(array, is_scale)}, and its numbers must be {wants}"
+            )
     stored = _stored(checkpoint)
     if stored[0] != head_checksum(checkpoint.metadata, tensors):
         raise damaged(checkpoint.path, "it was changed since vgg quantize made it: its checksum differs")

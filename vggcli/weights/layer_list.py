@@ -22,8 +22,7 @@ from vggcli.network.layers import (
 )
 
 _TYPES: dict[str, type[Layer]] = {
-    kind.__name__: kind
-    for kind in (Conv2d, BatchNorm, Activation, Pool, AdaptiveAvgPool, ConcatPool, Dropout, Linear)
+    kind.__name__: kind for kind in (Conv2d, BatchNorm, Activation, Pool, AdaptiveAvgPool, ConcatPool, Dropout, Linear)
 }
 _MOST_LAYERS = 1024  # many times what any VGG has
 _LARGEST = 1 << 24  # of any whole number in it
@@ -70,7 +69,8 @@ def _layer(entry: object) -> Layer:
     for place in fields(kind):
         if place.name in values:
             continue
-        value, wanted = entry.get(place.name), str(place.type)
+        value: Any = entry.get(place.name)
+        wanted = str(place.type)
         if wanted == "float" and type(value) is int:
             value = float(value)
         if type(value).__name__ != wanted:
