@@ -182,7 +182,7 @@ print(json.dumps(test_int8.extreme()))
 
 
 def extreme() -> dict[str, Any]:
-    """A network of the largest weights on white images; run in a process of its own, under a cap of the CPU's kernels."""
+    """A network of the largest weights on white images; run in a process under a cap of the CPU's kernels too."""
     import openvino
 
     from vggcli.weights import int8 as weights
@@ -258,7 +258,7 @@ def test_the_torch_engine_takes_its_own_precision_under_auto(model: Model) -> No
 
 
 def test_int8_of_other_weights_and_on_other_engines_is_wrong_usage(narrow: Model, model: Model) -> None:
-    with pytest.raises(UsageError, match="cannot compute in int8: the weights of narrow.pth are not in it"):
+    with pytest.raises(UsageError, match=r"cannot compute in int8: the weights of narrow\.pth are not in it"):
         choice.open_engine(narrow, precision="int8")
     for options in ({"engine": "torch"}, {"device": "cuda"}):
         with pytest.raises(UsageError, match="cannot compute in int8"):

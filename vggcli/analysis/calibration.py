@@ -6,7 +6,7 @@ out the largest of 10,000 values; "mean_square" takes the range whose rounding a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ _UNSIGNED_LEVELS, _SIGNED_LEVELS = 255, 127
 class Histogram:
     """How often sizes (absolute values) occur; its memory does not grow with their number.
 
-    Bins are of equal width from zero on.  When a value lies beyond the last, pairs of bins are joined until it does not.
+    Bins are of equal width from zero on.  When a value lies beyond the last, pairs are joined until it does not.
     """
 
     def __init__(self) -> None:
@@ -148,8 +148,10 @@ class Split:
     choose: tuple[int, ...]
     report: tuple[int, ...]
 
-    def __iter__(self) -> Iterator[tuple[int, ...]]:
-        return iter((self.calibrate, self.choose, self.report))
+    @property
+    def count(self) -> int:
+        """Of all of them together."""
+        return len(self.calibrate) + len(self.choose) + len(self.report)
 
 
 def split(digests: Mapping[int, bytes]) -> Split:

@@ -77,7 +77,8 @@ class Int8:
         from openvino import op as core_op
         from openvino import opset13 as op
 
-        assert step.weight is not None and step.bias is not None
+        assert step.weight is not None
+        assert step.bias is not None
         scale = self._model.int8_tensor(step.layer.key).scales()
         if step.scale is not None:
             scale = scale * step.scale

@@ -75,7 +75,7 @@ def _layer(entry: object) -> Layer:
             value = float(value)
         if type(value).__name__ != wanted:
             raise ValueError(f"{place.name} is no {wanted}")
-        if wanted == "int" and not 1 <= value <= _LARGEST or wanted == "float" and not isfinite(value):
+        if (wanted == "int" and not 1 <= value <= _LARGEST) or (wanted == "float" and not isfinite(value)):
             raise ValueError(f"{place.name} cannot be")
         values[place.name] = value
     layer: Layer = kind(**values)

@@ -12,7 +12,7 @@ from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.architecture import Architecture
 from vggcli.network.layers import Shape
-from vggcli.weights import class_names, int8, neighbours, parametrized, recipes, state_dict
+from vggcli.weights import class_names, neighbours, parametrized, recipes, state_dict
 from vggcli.weights.checkpoint import Checkpoint, open_checkpoint
 from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.description import first_few, notes
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-AnyWeights = AnyTensor | int8.Int8Tensor | int8.InMemory
+    from vggcli.weights.int8 import InMemory, Int8Tensor, Quantization
+
+    AnyWeights = AnyTensor | Int8Tensor | InMemory
 
 _FLOAT32_BYTES = 4
 _LARGEST_GROWTH = 8  # of a file's bytes to float32 weights: four for int8, twice where tensors are tied
@@ -61,7 +63,7 @@ class Model:
     has_names: bool
     _tensors: Mapping[str, AnyWeights] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
-    quantization: int8.Quantization | None = None
+    quantization: Quantization | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -89,12 +91,12 @@ class Model:
         array: NDArray[np.float32] = self._tensors[self.reading.sources[key]].float32().reshape(shape)
         return array
 
-    def int8_tensor(self, key: str) -> int8.Int8Tensor:
+    def int8_tensor(self, key: str) -> Int8Tensor:
         """The weights of a layer, by its key, e.g. "features.0", as they stand in a file of `vgg quantize`."""
         assert self.quantization is not None
         return self.quantization.layers[key]
 
-    def quantized(self, quantization: int8.Quantization) -> Model:
+    def quantized(self, quantization: Quantization) -> Model:
         """The same with weights in int8, in memory; `close` and `forget_pages` are those of the file of both."""
         sources = self.reading.sources
         layers = {sources[f"{key}.weight"]: layer for key, layer in quantization.layers.items()}
@@ -124,7 +126,9 @@ class Model:
         import numpy as np
 
         if self.quantization is not None:
-            int8.check_weights(self._checkpoint, self.quantization.layers)
+            from vggcli.weights import int8_file
+
+            int8_file.check_weights(self._checkpoint, self.quantization.layers)
             return
 
         not_finite = []
@@ -195,7 +199,9 @@ def open_model(
             see = f"`vgg inspect {path}` lists what it holds"
             raise MismatchError(what, str(path), problem.why, problem.next_step or see) from None
         if quantization is not None:
-            int8.check(checkpoint, weights.tensors)
+            from vggcli.weights import int8_file
+
+            int8_file.check(checkpoint, weights.tensors)
         found = found.for_size(recipe.pixels if recipe is not None else None)
         _check_variant(found, asked, path, what)
         origin = origin_of(checkpoint, weights, found, path)
@@ -228,7 +234,7 @@ def open_model(
 
 def read(
     weights: state_dict.StateDict, checkpoint: Checkpoint
-) -> tuple[Mapping[str, AnyWeights], tuple[str, ...], Reading, int8.Quantization | None]:
+) -> tuple[Mapping[str, AnyWeights], tuple[str, ...], Reading, Quantization | None]:
     """What network a state_dict is: its tensors, what was done to them in words, the reading, and how it is in int8.
 
     Args:
@@ -239,8 +245,10 @@ def read(
         BrokenChainError: it is none.
         CheckpointError: it is a damaged file of `vgg quantize`.
     """
-    if int8.is_quantized(checkpoint.metadata):
-        found, reading, quantization = int8.read(checkpoint, weights.tensors)
+    if state_dict.INT8 in checkpoint.metadata:
+        from vggcli.weights import int8_file
+
+        found, reading, quantization = int8_file.read(checkpoint, weights.tensors)
         return found, (quantization.note,) if quantization.note else (), reading, quantization
     root = checkpoint.root
     if weights.rivals:
