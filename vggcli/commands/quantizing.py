@@ -208,7 +208,8 @@ class Quantizing:
             engine.close()
 
     def _named(self, places: Sequence[int]) -> list[discover.Input]:
-        return [self._inputs[place] for place in sorted(places)]
+        """In the order of the split, so that sums are the same to the bit however the images are named."""
+        return [self._inputs[place] for place in places]
 
     def _results(self, inputs: Sequence[discover.Input], engine: Engine) -> Iterator[Any]:
         """The results of one pass over these images."""
