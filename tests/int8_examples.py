@@ -12,7 +12,7 @@ from engine_examples import opened
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from vggcli.analysis.calibration import Calibration, Histogram, observed
+from vggcli.analysis.calibration import Calibration
 from vggcli.engines import int8
 from vggcli.network.layers import Activation, AdaptiveAvgPool, BatchNorm, Conv2d, Linear, Pool
 from vggcli.weights import int8 as weights
@@ -22,20 +22,18 @@ from vggcli.weights.model import Model
 def in_int8(model: Model, images: NDArray[np.uint8], criterion: str = "max") -> Model:
     """The model calibrated on these images."""
     calibration = calibrated(model, images)
-    keys = weights.layer_keys(model.architecture)
-    layers = weights.quantized({key: model.array(f"{key}.weight") for key in keys})
+    layers, biases = weights.quantized(model.architecture, model.array, calibration.means())
     steps = calibration.steps(criterion)
     scaled = {key: layer.with_step(steps[key]) for key, layer in layers.items()}
-    return model.quantized(weights.Quantization({}, scaled))
+    return model.quantized(weights.Quantization({}, scaled), biases)
 
 
 def calibrated(model: Model, images: NDArray[np.uint8]) -> Calibration:
     """What the layers see of these images."""
-    histograms = {name: Histogram() for name in observed(model.architecture)}
-    with closing(opened("openvino", model, outputs=tuple(histograms))) as running:
-        for name, values in running.start(images)().items():
-            histograms[name].add(values)
-    return Calibration(model.architecture, model.recipe, histograms)
+    calibration = Calibration(model.architecture, model.recipe)
+    with closing(opened("openvino", model, outputs=calibration.outputs)) as running:
+        calibration.add(images, running.start(images)())
+    return calibration
 
 
 def emulated(model: Model, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float64]]:

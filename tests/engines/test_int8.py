@@ -198,10 +198,10 @@ def extreme() -> dict[str, Any]:
     white = np.full((2, 28, 28, 3), 255, np.uint8)
     with closing(open_model(path)) as model:
         model = replace(model, recipe=replace(model.recipe, size=28))
-        tensors = {key: model.array(f"{key}.weight") for key in weights.layer_keys(model.architecture)}
-        steps = dict.fromkeys(tensors, 4.0 / 255)
-        layers = {key: layer.with_step(steps[key]) for key, layer in weights.quantized(tensors).items()}
-        quantized = model.quantized(weights.Quantization({}, layers))
+        means = {key: np.zeros(1, np.float32) for key in weights.layer_keys(model.architecture)}
+        rounded, biases = weights.quantized(model.architecture, model.array, means)
+        layers = {key: layer.with_step(4.0 / 255) for key, layer in rounded.items()}
+        quantized = model.quantized(weights.Quantization({}, layers), biases)
         expected = emulated(quantized, white)
         with closing(opened("openvino", quantized, "int8", ("conv1-1", "conv2-1", "fc6", "fc8"))) as running:
             got = running.start(white)()

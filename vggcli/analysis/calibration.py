@@ -96,18 +96,69 @@ class Histogram:
         return float(tried[int(np.argmin(errors))])
 
 
-@dataclass(frozen=True)
+class Mean:
+    """The mean of each channel over many images and all places; of each feature where a linear layer sees them."""
+
+    def __init__(self, *, is_flat: bool) -> None:
+        self._is_flat = is_flat
+        self._sum: NDArray[np.float64] | None = None
+        self._images = 0
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Count values of several images, (N, C, H, W) or (N, D)."""
+        flat = values.reshape(len(values), -1) if self._is_flat or values.ndim == 2 else values.mean((2, 3))
+        total = flat.sum(0, dtype=np.float64)
+        self._sum = total if self._sum is None else self._sum + total
+        self._images += len(values)
+
+    def value(self) -> NDArray[np.float32]:
+        """The mean, (C,) or (D,)."""
+        assert self._sum is not None
+        return (self._sum / self._images).astype(np.float32)
+
+
 class Calibration:
-    """Histograms of what layers see.
+    """What the layers of a network see.
+
+    Args:
+        architecture, recipe: of the network.
 
     Attributes:
-        architecture, recipe: of the network.
-        histograms: name of a layer to that of its output, which is the input of the next layer with weights.
+        outputs: names of the layers whose outputs are counted, see `add`.
     """
 
-    architecture: Architecture
-    recipe: Recipe
-    histograms: Mapping[str, Histogram]
+    def __init__(self, architecture: Architecture, recipe: Recipe) -> None:
+        self.architecture, self.recipe = architecture, recipe
+        self._inputs = int8.inputs(architecture)
+        self.outputs = tuple(dict.fromkeys(name for name in self._inputs.values() if name is not None))
+        self._histograms = {name: Histogram() for name in self.outputs}
+        linears = {layer.key for layer in architecture.linears}
+        self._means = {key: Mean(is_flat=key in linears) for key in self._inputs}
+
+    def add(self, batch: NDArray[np.uint8], outputs: Mapping[str, NDArray[np.float32]]) -> None:
+        """Count a batch.
+
+        Args:
+            batch: images (N, size, size, channels), uint8, as an engine takes them.
+            outputs: what the layers give for it, by name.
+
+        Raises:
+            ValueError: values are not finite.
+        """
+        for name, histogram in self._histograms.items():
+            histogram.add(outputs[name])
+        for key, before in self._inputs.items():
+            self._means[key].add(self._normalised(batch) if before is None else outputs[before])
+
+    def means(self) -> dict[str, NDArray[np.float32]]:
+        """Key of each layer with weights to the mean of its input, (channels,) or (features,)."""
+        return {key: mean.value() for key, mean in self._means.items()}
+
+    def _normalised(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The means of images' channels, (N, C), as the network sees them."""
+        levels = batch.mean((1, 2)) / (255 // self.recipe.value_range)
+        means: NDArray[np.float64] = (levels - np.array(self.recipe.mean)) / np.array(self.recipe.std)
+        return means.astype(np.float32)
 
     def steps(self, criterion: str) -> dict[str, float]:
         """Key of each layer with weights to what an integer of its input stands for.
@@ -117,21 +168,16 @@ class Calibration:
         """
         unsigned = int8.unsigned(self.architecture)
         found = {}
-        for key, before in int8.inputs(self.architecture).items():
+        for key, before in self._inputs.items():
             if before is None:
                 limit = largest_input(self.recipe)
             else:
-                limit = self.histograms[before].range(criterion, is_signed=key not in unsigned)
+                limit = self._histograms[before].range(criterion, is_signed=key not in unsigned)
             step = limit / (_UNSIGNED_LEVELS if key in unsigned else _SIGNED_LEVELS)
             if not step > np.finfo(np.float32).tiny:
                 raise ValueError(next(layer.name for layer in self.architecture.layers() if layer.key == key))
             found[key] = step
         return found
-
-
-def observed(architecture: Architecture) -> tuple[str, ...]:
-    """Names of the layers whose outputs are to be counted."""
-    return tuple(dict.fromkeys(name for name in int8.inputs(architecture).values() if name is not None))
 
 
 def largest_input(recipe: Recipe) -> float:

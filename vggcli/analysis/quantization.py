@@ -16,7 +16,7 @@ from vggcli.engines import Engine
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vggcli.analysis.calibration import Histogram
+    from vggcli.analysis.calibration import Calibration
 
     Outputs = dict[str, NDArray[np.float32]]
 
@@ -40,17 +40,16 @@ class Digests:
 
 
 class Counting:
-    """Counts what layers give into histograms, and gives nothing.
+    """Counts what layers give, and gives nothing.
 
     Args:
-        engine: opened for the layers.
-        histograms: by name of the layer.
+        engine: opened for the `outputs` of the calibration.
     """
 
     name, batch_size = "counting", _BATCH_SIZE
 
-    def __init__(self, engine: Engine, histograms: Mapping[str, Histogram]) -> None:
-        self._engine, self._histograms = engine, histograms
+    def __init__(self, engine: Engine, calibration: Calibration) -> None:
+        self._engine, self._calibration = engine, calibration
         self.device, self.precision, self.depth = engine.device, engine.precision, engine.depth
 
     def start(self, batch: NDArray[np.uint8]) -> Callable[[], Outputs]:
@@ -58,9 +57,7 @@ class Counting:
         pending = self._engine.start(batch)
 
         def result() -> Outputs:
-            outputs = pending()
-            for name, histogram in self._histograms.items():
-                histogram.add(outputs[name])
+            self._calibration.add(batch, pending())
             return {}
 
         return result

@@ -219,7 +219,11 @@ Device = Annotated[
 Engine = Annotated[EngineName, typer.Option("--engine", help="What computes.", rich_help_panel=NUMBERS)]
 Precision = Annotated[
     PrecisionName,
-    typer.Option("--precision", help="auto: the device's fast type; fp32: the reference.", rich_help_panel=NUMBERS),
+    typer.Option(
+        "--precision",
+        help="auto: the device's fast type, int8 for files of vgg quantize; fp32: the reference.",
+        rich_help_panel=NUMBERS,
+    ),
 ]
 Threads = Annotated[
     int | None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vggcli import __version__
 from vggcli.analysis.agreement import Agreement, AgreementCounter
-from vggcli.analysis.calibration import CRITERIA, Calibration, Histogram, Split, observed, split
+from vggcli.analysis.calibration import CRITERIA, Calibration, Split, split
 from vggcli.analysis.quantization import DIGEST, Counting, Digests, SideBySide
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
@@ -154,16 +154,15 @@ class Quantizing:
 
     def _calibrated(self, places: Sequence[int]) -> Calibration:
         """What the layers see of these images."""
-        architecture = self.model.architecture
-        histograms = {name: Histogram() for name in observed(architecture)}
+        calibration = Calibration(self.model.architecture, self.model.recipe)
         try:
-            with self._engine(self.model, tuple(histograms), _REFERENCE) as engine:
-                for _ in self._results(self._named(places), Counting(engine, histograms)):
+            with self._engine(self.model, calibration.outputs, _REFERENCE) as engine:
+                for _ in self._results(self._named(places), Counting(engine, calibration)):
                     pass
         except ValueError as error:
             why = "its layers give infinite values or NaN for these images"
             raise MismatchError(WHAT, str(self.model.path), why) from error
-        return Calibration(architecture, self.model.recipe, histograms)
+        return calibration
 
     def _candidates(self, calibration: Calibration) -> dict[str, Model]:
         """The model in int8 by each criterion; the integers of its weights are the same."""
@@ -173,12 +172,11 @@ class Quantizing:
         except ValueError as error:
             why = f"{error} sees nothing but zeros of these images"
             raise MismatchError(WHAT, str(model.path), why, "Calibrate with images that the network is for") from error
-        weights = {key: model.array(f"{key}.weight") for key in int8.layer_keys(model.architecture)}
-        layers = int8.quantized(weights)
+        layers, biases = int8.quantized(model.architecture, model.array, calibration.means())
         found = {}
         for name in CRITERIA:
             scaled = {key: layer.with_step(steps[name][key]) for key, layer in layers.items()}
-            found[name] = model.quantized(int8.Quantization({}, scaled))
+            found[name] = model.quantized(int8.Quantization({}, scaled), biases)
         model.forget_pages()
         return found
 

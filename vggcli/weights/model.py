@@ -96,11 +96,17 @@ class Model:
         assert self.quantization is not None
         return self.quantization.layers[key]
 
-    def quantized(self, quantization: Quantization) -> Model:
-        """The same with weights in int8, in memory; `close` and `forget_pages` are those of the file of both."""
-        sources = self.reading.sources
-        layers = {sources[f"{key}.weight"]: layer for key, layer in quantization.layers.items()}
-        return replace(self, _tensors={**self._tensors, **layers}, quantization=quantization)
+    def quantized(self, quantization: Quantization, biases: Mapping[str, InMemory]) -> Model:
+        """The same with weights in int8, in memory; `close` and `forget_pages` are those of the file of both.
+
+        Args:
+            quantization: the weights.
+            biases: by canonical key, those that change with them.
+        """
+        sources, tensors = self.reading.sources, dict(self._tensors)
+        tensors |= {sources[key]: bias for key, bias in biases.items()}
+        tensors |= {sources[f"{key}.weight"]: layer for key, layer in quantization.layers.items()}
+        return replace(self, _tensors=tensors, quantization=quantization)
 
     def _check_size(self) -> None:
         """Refuse a few bytes that stand for gigabytes: an engine would have to lay out every number."""
