@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_GOOD_SHARE = 0.95  # of equal labels; below it a run with the file says so
 LARGEST_LEVEL = 127  # symmetric: 255 levels
 
 
@@ -128,11 +129,15 @@ class Quantization:
         return "; ".join(said)
 
     @property
-    def note(self) -> str:
-        """What should be known, one sentence; empty where nothing should."""
+    def notes(self) -> tuple[str, ...]:
+        """What should be known, one sentence each."""
+        found = []
         if self.document.get("recipe_source") in ("assumed", "guessed"):
-            return "how its images are prepared was assumed when it was quantized"
-        return ""
+            found.append("how its images are prepared was assumed when it was quantized")
+        match self.document.get("agreement"):
+            case {"images": int(images), "equal_labels": int(equal)} if equal < _GOOD_SHARE * images:
+                found.append(f"in int8 {images - equal} of {images} images got another label than in fp32")
+        return tuple(found)
 
 
 def layer_keys(architecture: Architecture) -> tuple[str, ...]:

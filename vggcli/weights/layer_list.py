@@ -62,9 +62,9 @@ def read(document: object, pixels: int) -> Architecture:
 
 
 def _layer(entry: object) -> Layer:
-    if not isinstance(entry, dict) or entry.get("type") not in _TYPES:
+    kind = _TYPES.get(str(entry.get("type"))) if isinstance(entry, dict) else None
+    if kind is None:
         raise ValueError("no layer")
-    kind = _TYPES[entry["type"]]
     values: dict[str, Any] = {"key": "", "name": ""}
     for place in fields(kind):
         if place.name in values:

@@ -255,7 +255,7 @@ def read(
         from vggcli.weights import int8_file
 
         found, reading, quantization = int8_file.read(checkpoint, weights.tensors)
-        return found, (quantization.note,) if quantization.note else (), reading, quantization
+        return found, quantization.notes, reading, quantization
     root = checkpoint.root
     if weights.rivals:
         places = " and ".join("/".join(map(cut, rival)) for rival in weights.rivals[:2])
