@@ -62,9 +62,9 @@ def read(document: object, pixels: int) -> Architecture:
 
 
 def _layer(entry: object) -> Layer:
-    kind = _TYPES.get(str(entry.get("type"))) if isinstance(entry, dict) else None
-    if kind is None:
+    if not isinstance(entry, dict) or str(entry.get("type")) not in _TYPES:
         raise ValueError("no layer")
+    kind = _TYPES[str(entry["type"])]
     values: dict[str, Any] = {"key": "", "name": ""}
     for place in fields(kind):
         if place.name in values:
