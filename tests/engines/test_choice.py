@@ -159,7 +159,7 @@ def test_an_unknown_device_is_refused_for_every_engine(engine: str) -> None:
     ("asked", "words"),
     [
         ({"engine": "onnx"}, r"unknown engine onnx\. Known are auto, torch, openvino\."),
-        ({"precision": "fp64"}, r"unknown precision fp64\. Known are auto, fp32, bf16, fp16\."),
+        ({"precision": "fp64"}, r"unknown precision fp64\. Known are auto, fp32, bf16, fp16, int8\."),
         ({"device": "tpu"}, "unknown device tpu"),
         ({"outputs": ("fc9",)}, "unknown layer fc9"),
         ({"outputs": ()}, "no output is asked for"),

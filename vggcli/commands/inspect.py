@@ -145,7 +145,7 @@ def _data(found: Inspection, digest: str | None) -> dict[str, object]:
         "fits": bool(reading and not reading.features_only),
         "labels": list(found.labels) if found.labels else None,
         "recipe": found.recipe and found.recipe.to_json() | {"source": found.recipe.source},
-        "int8": found.quantization and found.quantization.to_json(),
+        **({} if found.quantization is None else {"int8": found.quantization.to_json()}),
         "notes": list(found.notes),
         "totals": {
             "tensors": len(tensors),
