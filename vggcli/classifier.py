@@ -136,7 +136,7 @@ class Classifier:
 
     @property
     def precision(self) -> str:
-        """What it computes in: "fp32", "bf16" or "fp16".  The first question compiles the network."""
+        """What it computes in: "fp32", "bf16", "fp16" or "int8".  The first question compiles the network."""
         return self.open_engine().precision
 
     @property

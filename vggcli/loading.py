@@ -67,7 +67,7 @@ def load(
         fast_decode: let large JPEGs decode at reduced scale, or on the GPU; probabilities change.
         device: "auto", "cpu", "cuda", "cuda:N", "cuda:N,M" or "mps".
         engine: "auto", "torch" or "openvino".
-        precision: "auto", "fp32", "bf16" or "fp16".
+        precision: "auto", "fp32", "bf16" or "fp16"; "int8" for weights of `vgg quantize`, where "auto" means it.
         threads: CPU cores that compute; None for as many as this process may use.
         batch_size: images per batch; None for what was measured to be best.
         workers: decoding threads; None for one per core, at least 2.

@@ -16,8 +16,8 @@ from vggcli.errors import MismatchError, UsageError
 from vggcli.images.discover import Input
 from vggcli.images.inputs import expand
 from vggcli.records import Failure
-from vggcli.run.both import BothEngines, BothLoaders, Side
 from vggcli.run.ranking import NO_NUMBER, to_probabilities
+from vggcli.run.side_by_side import Side, SideBySideEngines, SideBySideLoader
 from vggcli.weights.model import check_classifies
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Paired:
 
     def pipeline(self, inputs: Iterator[Input]) -> Pipeline:
         """The machinery: results whose `outputs` are for `pair`."""
-        loader = self._ours.loader if self._is_shared else BothLoaders(self._ours.loader, self._theirs.loader)
+        loader = self._ours.loader if self._is_shared else SideBySideLoader(self._ours.loader, self._theirs.loader)
         return self._ours.pipeline(inputs, loader=loader, open_engine=self._open)
 
     def pair(self, result: Result) -> Pair:
@@ -206,7 +206,9 @@ class Paired:
 
     def _open(self) -> Engine:
         sides = {_OURS: self._ours, _THEIRS: self._theirs}
-        return BothEngines([_side(name, classifier) for name, classifier in sides.items()], shared=self._is_shared)
+        return SideBySideEngines(
+            [_side(name, classifier) for name, classifier in sides.items()], shared=self._is_shared
+        )
 
 
 def _side(name: str, classifier: Classifier) -> Side:

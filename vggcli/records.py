@@ -111,7 +111,7 @@ class Provenance:
         labels: short digest of the label list.
         engine: "torch" or "openvino".
         device: "cpu", "cuda:0", ... (information).
-        precision: "fp32", "bf16" or "fp16": what really ran.
+        precision: "fp32", "bf16", "fp16" or "int8": what really ran.
         top_k: number of predictions per record.
         min_prob: predictions below this probability were left out of the records.
         recipe_source: who says how images are read, see `Recipe.source` (information).

@@ -160,7 +160,7 @@ def test_an_unknown_device_is_refused_for_every_engine(engine: str) -> None:
     ("asked", "words"),
     [
         ({"engine": "onnx"}, r"unknown engine onnx\. Known are auto, torch, openvino\."),
-        ({"precision": "fp64"}, r"unknown precision fp64\. Known are auto, fp32, bf16, fp16\."),
+        ({"precision": "fp64"}, r"unknown precision fp64\. Known are auto, fp32, bf16, fp16, int8\."),
         ({"device": "tpu"}, "unknown device tpu"),
         ({"outputs": ("fc9",)}, "unknown layer fc9"),
         ({"outputs": ()}, "no output is asked for"),
@@ -238,7 +238,13 @@ def test_a_choice_that_is_not_the_devices_own_has_a_reason(
     report = AgreementReport("bf16", 300, 299, 0.981, 0.001) if is_measured else None
     model = model_of(batch_norm, report)
 
-    assert choice.why(asked, model, SimpleNamespace(fast_precision=fast)) == why  # type: ignore[arg-type]
+    engine = SimpleNamespace(precision="fp32", fast_precision=fast)
+    assert choice.why(asked, model, engine) == why  # type: ignore[arg-type]
+
+
+def test_weights_in_int8_run_in_it_for_no_other_reason() -> None:
+    engine = SimpleNamespace(precision="int8", fast_precision="bf16")
+    assert choice.why("auto", model_of(False, None), engine) == ""  # type: ignore[arg-type]
 
 
 def test_under_auto_a_gpu_goes_before_openvino(monkeypatch: pytest.MonkeyPatch, narrow: Model) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vggcli.errors import MismatchError, UsageError
 from vggcli.images.recipe import Recipe
@@ -20,6 +21,9 @@ from vggcli.weights.download.urls import shown
 from vggcli.weights.locate import DEMO_FILE, file_in
 from vggcli.weights.reading.problem import BrokenChainError
 from vggcli.weights.reading.reading import Reading
+
+if TYPE_CHECKING:
+    from vggcli.weights.int8 import Quantization
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Inspection:
         recipe: how images are brought to the network's input, and who says so; None when it is no VGG.
         notes: what should be known, one sentence each.
         statistics: by key, where they were asked for.
+        quantization: what a file of `vgg quantize` says of itself; None for all others.
     """
 
     path: str
@@ -65,6 +70,7 @@ class Inspection:
     recipe: Recipe | None
     notes: tuple[str, ...]
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    quantization: Quantization | None = None
 
     @property
     def architecture(self) -> Architecture | None:
@@ -133,10 +139,10 @@ def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> In
     found = state_dict.find(checkpoint)
     if found is None:
         raise MismatchError("nothing to list in", checkpoint.path, "it holds no named tensors")
-    reading, problem = None, ""
+    reading, problem, quantization = None, "", None
     notes: tuple[str, ...] = ()
     try:
-        _, done, reading = model.read(found, checkpoint.root)
+        _, done, reading, quantization = model.read(found, checkpoint)
     except BrokenChainError as broken:
         done, problem = (), broken.why
     try:
@@ -170,6 +176,7 @@ def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> In
         recipe=recipe,
         notes=notes,
         statistics=_all_statistics(found.tensors) if stats else {},
+        quantization=quantization,
     )
 
 

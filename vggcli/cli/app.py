@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 import warnings
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -107,6 +108,7 @@ def vgg(
 
 @app.command(cls=Command)
 def predict(
+    context: typer.Context,
     inputs: options.Inputs = None,
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
@@ -162,40 +164,13 @@ def predict(
     from vggcli.commands.predict import predict as run
     from vggcli.commands.request import Request
     from vggcli.images.process import own_process
-    from vggcli.settings import Settings
 
-    settings = Settings(
-        weights=weights,
-        arch=arch,
-        labels=labels,
-        recipe=recipe,
-        size=size,
-        mean=mean,
-        std=std,
-        value_range=int(value_range) if value_range else None,
-        bgr=bgr,
-        resize=resize,
-        activation=activation,
-        exif=not no_exif,
-        allow_truncated=allow_truncated,
-        max_pixels=max_pixels,
-        max_bytes=max_bytes,
-        fast_decode=fast_decode,
-        device=device,
-        engine=engine,
-        precision=precision,
-        threads=threads,
-        batch_size=batch_size,
-        workers=workers,
-        offline=offline,
-        mirror=mirror,
-    )
     request = Request(
         inputs=tuple(inputs or ()),
         recursive=recursive,
         files_from=files_from,
         null=null,
-        settings=settings,
+        settings=options.settings(context.params),
         top_k=top_k,
         format=format,
         output=output,
@@ -211,6 +186,59 @@ def predict(
     )
     with Console() as console, own_process(max_pixels):
         code = run(request, console)
+    raise typer.Exit(code)
+
+
+@app.command(cls=Command)
+def quantize(
+    context: typer.Context,
+    weights: options.Original,
+    images: options.Images,
+    output: options.Int8File,
+    recursive: options.Recursive = False,
+    limit: options.Limit = 500,
+    recipe: options.Recipe = None,
+    size: options.Size = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    value_range: options.ValueRange = None,
+    bgr: options.Bgr = None,
+    resize: options.Resize = None,
+    no_exif: options.NoExif = False,
+    max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
+    max_bytes: options.MaxBytes = DEFAULT_MAX_BYTES,
+    arch: options.Arch = None,
+    labels: options.Labels = None,
+    offline: options.Offline = False,
+    mirror: options.Mirror = None,
+    threads: options.Threads = None,
+    workers: options.Workers = None,
+    activation: options.Activation = None,
+    format: options.Listing = options.ListingFormat.auto,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write weights in int8: a quarter of the size, and several times as fast on CPUs with VNNI or AMX.
+
+    Three fifths of the images calibrate, a fifth chooses how, and on the last fifth the result is held against fp32.
+
+    \b
+      vgg quantize vgg16_bn.pth --images photos/ -o vgg16_bn-int8.safetensors
+      vgg predict -w vgg16_bn-int8.safetensors photos/
+
+    Exit codes: 0 written; 1 written, but some images could not be read; others as of predict.
+    """
+    from vggcli.cli.tables import show
+    from vggcli.commands.quantize import Request
+    from vggcli.commands.quantize import quantize as run
+    from vggcli.images.process import own_process
+
+    settings = replace(options.settings(context.params), device="cpu")
+    request = Request(settings, images, output, recursive, limit, overwrite, quiet)
+    with Console() as console, own_process(max_pixels):
+        listing, code = run(request, console)
+    if listing is not None:
+        show(listing, format.value)
     raise typer.Exit(code)
 
 

@@ -234,7 +234,11 @@ Device = Annotated[
 Engine = Annotated[EngineName, typer.Option("--engine", help="What computes.", rich_help_panel=NUMBERS)]
 Precision = Annotated[
     PrecisionName,
-    typer.Option("--precision", help="auto: the device's fast type; fp32: the reference.", rich_help_panel=NUMBERS),
+    typer.Option(
+        "--precision",
+        help="auto: the device's fast type, int8 for files of vgg quantize; fp32: the reference.",
+        rich_help_panel=NUMBERS,
+    ),
 ]
 Threads = Annotated[
     int | None,
@@ -380,6 +384,38 @@ SaveReport = Annotated[
         "--save",
         help="Leave a report beside the weights: where it finds bf16 harmless, --precision auto takes bf16 for them.",
         rich_help_panel=OUTPUT,
+    ),
+]
+
+Original = Annotated[
+    str,
+    typer.Argument(
+        metavar="WEIGHTS",
+        help="A weights file, model folder, variant, or demo.",
+        autocompletion=completion.variants_and_files,
+        show_default=False,
+    ),
+]
+Images = Annotated[
+    str,
+    typer.Option(
+        "--images",
+        metavar="DIR|LIST",
+        help="A folder, or a file with one path per line: images such as the network will see.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Images taken of them.", rich_help_panel=INPUT)]
+Int8File = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE.safetensors",
+        help="Write the weights there.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
     ),
 ]
 

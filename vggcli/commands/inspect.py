@@ -110,6 +110,8 @@ def _facts(found: Inspection) -> dict[str, str]:
         facts["classes"] = "none (no classifier)" if found.classes is None else str(found.classes)
     if found.recipe is not None:
         facts["recipe"] = found.recipe.for_people()
+    if found.quantization is not None:
+        facts["int8"] = found.quantization.for_people()
     if found.notes:
         facts["note"] = "; ".join(found.notes)
     return facts
@@ -143,6 +145,7 @@ def _data(found: Inspection, digest: str | None) -> dict[str, object]:
         "fits": bool(reading and not reading.features_only),
         "labels": list(found.labels) if found.labels else None,
         "recipe": found.recipe and found.recipe.to_json() | {"source": found.recipe.source},
+        **({} if found.quantization is None else {"int8": found.quantization.to_json()}),
         "notes": list(found.notes),
         "totals": {
             "tensors": len(tensors),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EngineName = Literal["auto", "torch", "openvino"]
-PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
 PRECISIONS: tuple[str, ...] = get_args(PrecisionName)
 
@@ -21,7 +21,7 @@ class Engine(Protocol):
     Attributes:
         name: "torch" or "openvino".
         device: "cpu", "cuda:0", ...
-        precision: "fp32", "bf16" or "fp16": what really runs.
+        precision: "fp32", "bf16", "fp16" or "int8": what really runs.
         fast_precision: what "auto" takes on this device where nothing speaks against it.
         batch_size: the batch that this device likes, as measured.
         depth: batches that may be in flight at once.

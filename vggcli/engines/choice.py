@@ -26,6 +26,9 @@ def check(engine: str, device: str, precision: str = "auto") -> None:
         if asked not in known:
             raise UsageError(f"unknown {what}", asked, "", f"Known are {', '.join(known)}")
     devices.check(device)
+    if precision == "int8" and (engine == "torch" or device not in ("auto", "cpu")):
+        where = "the torch engine" if engine == "torch" else device
+        raise UsageError("cannot compute in", "int8", f"{where} does not", "OpenVINO does on the CPU; leave out one")
     if engine != "openvino":
         return
     if device not in ("auto", "cpu"):
@@ -64,14 +67,17 @@ def open_engine(
     check(engine, device, precision)
     outputs = folding.check(outputs, model.architecture)
     devices.check_threads(threads)
+    check_int8(precision, model)
+    is_int8 = model.quantization is not None and precision in ("auto", "int8")
+    on_openvino = "int8" if is_int8 else resolve_precision(precision, model)
+    if engine == "openvino" or precision == "int8":
+        return openvino.OpenVINOEngine(model, on_openvino, outputs, threads)
     precision = resolve_precision(precision, model)
-    if engine == "openvino":
-        return openvino.OpenVINOEngine(model, precision, outputs, threads)
     on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
     if engine == "auto" and on_cpu:
         if openvino.installed():
             try:
-                return openvino.OpenVINOEngine(model, precision, outputs, threads)
+                return openvino.OpenVINOEngine(model, on_openvino, outputs, threads)
             except DeviceError as error:
                 _log.warning("OpenVINO cannot be used here (%s), so PyTorch runs instead", error.why)
         else:
@@ -81,6 +87,13 @@ def open_engine(
     if precision == "auto" and not model.architecture.batch_norm and _is_old(device, on_cpu):
         precision = "fp32"  # the fast type of such a GPU is fp16, and the report is of bf16
     return TorchEngine(model, "cpu" if on_cpu else device, precision, outputs, threads)
+
+
+def check_int8(precision: str, model: Model) -> None:
+    """Refuse int8 of weights that are not, with a UsageError."""
+    if precision == "int8" and model.quantization is None:
+        why = f"the weights of {model.name} are not in it"
+        raise UsageError("cannot compute in", "int8", why, "vgg quantize makes a file whose weights are")
 
 
 def resolve_precision(precision: str, model: Model) -> str:
@@ -103,7 +116,9 @@ def why(precision: str, model: Model, engine: Engine) -> str:
         model: what the engine runs.
         engine: opened by `open_engine`.
     """
-    if precision != "auto" or model.architecture.batch_norm or engine.fast_precision == "fp32":
+    if precision != "auto" or model.architecture.batch_norm or engine.precision == "int8":
+        return ""
+    if engine.fast_precision == "fp32":
         return ""
     if model.bf16_report is not None:
         return str(model.bf16_report)

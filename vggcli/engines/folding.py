@@ -5,9 +5,9 @@ With g = gamma / sqrt(var + eps), the weight becomes w * g and the bias (b - mea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Step:
         layer: what the step begins with; batch norm and ReLU begin a step of their own only where what they are given
             is an output, or where batch norm does not follow a convolution or linear layer.
         weight: (out, in, k, k) or (out, in), float32, batch norm not applied; None for a layer without one.  A view of
-            the mapped file where the file allows it.
+            the mapped file where the file allows it.  What else was asked for instead, e.g. int8.
         scale: (out,) float32 factor on the result, from batch norm; None for 1.
         bias: (out,) float32, added after the scale; None for pools and a ReLU.
         activation: what follows, if anything.
@@ -56,7 +56,7 @@ class Step:
     """
 
     layer: Conv2d | Linear | BatchNorm | Activation | Pool | AdaptiveAvgPool | ConcatPool
-    weight: NDArray[np.float32] | None = None
+    weight: NDArray[Any] | None = None
     scale: NDArray[np.float32] | None = None
     bias: NDArray[np.float32] | None = None
     activation: Activation | None = None
@@ -94,7 +94,13 @@ def check(outputs: Sequence[str] | None, architecture: Architecture) -> tuple[st
     return tuple(dict.fromkeys(outputs))
 
 
-def steps(model: Model, outputs: Sequence[str] | None = None, *, fold: bool = True) -> Iterator[Step]:
+def steps(
+    model: Model,
+    outputs: Sequence[str] | None = None,
+    *,
+    fold: bool = True,
+    weight: Callable[[str], NDArray[Any]] | None = None,
+) -> Iterator[Step]:
     """The network as the engines run it, in order, as far as the last output.
 
     Dropout is gone, batch norm and ReLU are joined to what they follow, except behind an output: so the layer of a
@@ -104,13 +110,15 @@ def steps(model: Model, outputs: Sequence[str] | None = None, *, fold: bool = Tr
         model: weights and architecture.
         outputs: names of layers, as `check` takes them.
         fold: join batch norm; without it the sums are those of the network as it was trained.
+        weight: gives a layer's weights by their key; None for `model.array`, float32.
     """
+    weight = weight or model.array
     group: list[Layer] = []
     points = _points(model, check(outputs, model.architecture))
     for (layer, names), (following, _) in zip(points, [*points[1:], (None, ())], strict=True):
         group.append(layer)
         if names or not _joins(following, group, fold):
-            yield _step(model, group, names)
+            yield _step(model, group, names, weight)
             group = []
 
 
@@ -140,12 +148,12 @@ def _points(model: Model, outputs: Sequence[str]) -> list[tuple[Layer, tuple[str
     return points
 
 
-def _step(model: Model, group: list[Layer], outputs: tuple[str, ...]) -> Step:
+def _step(model: Model, group: list[Layer], outputs: tuple[str, ...], weight_of: Callable[[str], NDArray[Any]]) -> Step:
     first = group[0]
     assert not isinstance(first, Dropout)
     norm = next((layer for layer in group if isinstance(layer, BatchNorm)), None)
     activation = next((layer for layer in group if isinstance(layer, Activation)), None)
-    weight = model.array(f"{first.key}.weight") if isinstance(first, Conv2d | Linear) else None
+    weight = weight_of(f"{first.key}.weight") if isinstance(first, Conv2d | Linear) else None
     scale, bias = _affine(model, first, norm)
     return Step(first, weight, scale, bias, activation, outputs)
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vggcli.engines.int8 import Int8
     from vggcli.weights.model import Model
 
 INSTALL = "pip install openvino"
-_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}  # int8: of what little is left
 # How the CPU plugin, oneDNN in it, the C++ library and the system say that memory was refused.  The plugin also fails
 # "to allocate required number of vector registers", and has dozens of faults about memory descriptors.
 _OUT_OF_MEMORY = re.compile(
@@ -39,7 +40,7 @@ class OpenVINOEngine:
 
     Args:
         model: weights and architecture.
-        precision: "auto" takes bf16 where the CPU has AMX for it, else fp32.
+        precision: "auto" takes bf16 where the CPU has AMX for it, else fp32; "int8" is for files of `vgg quantize`.
         outputs: names of layers; only what they need is computed, and only they are copied.
         threads: cores to compute on; None for those that this process may use.  OpenVINO takes no more than there are.
 
@@ -72,7 +73,7 @@ class OpenVINOEngine:
             # Until the first answer: the weights are laid out in it.
             self._page_dropper = PageDropper(model.forget_pages)
             try:
-                graph, self._positions = _graph(model, self._outputs, self.batch_size)
+                graph, self._positions = _graph(model, self._outputs, self.batch_size, self._int8(core, model))
                 compiled = core.compile_model(graph, "CPU", _config(self.precision, threads or devices.cores()))
                 self._free: list[Any] = [compiled.create_infer_request() for _ in range(self.depth)]
             except BaseException:
@@ -85,6 +86,14 @@ class OpenVINOEngine:
                 "cannot use the engine", "openvino", _first_line(error), "Run with --engine torch"
             ) from error
         self._compiled: Any = compiled
+
+    def _int8(self, core: Any, model: Model) -> Int8 | None:
+        """What makes the graph one of integers; None at other precisions."""
+        if self.precision != "int8":
+            return None
+        from vggcli.engines import int8
+
+        return int8.Int8(model, self._outputs, is_narrow=int8.saturates(core))
 
     def start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
         """See `Engine.start`; what is larger than the engine's own batch is computed in such batches."""
@@ -153,7 +162,7 @@ def _joined(parts: list[dict[str, NDArray[np.float32]]]) -> dict[str, NDArray[np
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _graph(model: Model, outputs: tuple[str, ...], rows: int) -> tuple[Any, dict[str, int]]:
+def _graph(model: Model, outputs: tuple[str, ...], rows: int, int8: Int8 | None = None) -> tuple[Any, dict[str, int]]:
     """From images (N, size, size, channels) uint8, N up to `rows`, to the outputs, float32; and the place of each."""
     import numpy as np
     from openvino import Model as Graph
@@ -171,14 +180,18 @@ def _graph(model: Model, outputs: tuple[str, ...], rows: int) -> tuple[Any, dict
     flat = False
     results: list[Any] = []
     positions: dict[str, int] = {}
-    for step in folding.steps(model, outputs):
+    if int8 is not None:
+        node = int8.image(node)
+    for step in folding.steps(model, outputs) if int8 is None else int8.steps:
         if step.is_flat and not flat:
-            node = _padded_rows(op.reshape(node, op.constant(np.array([0, -1])), special_zero=True), rows)
-            flat = True
-        node = _node(step, node)
+            node, flat = op.reshape(node, op.constant(np.array([0, -1])), special_zero=True), True
+            node = _padded_rows(node, rows) if int8 is None else node  # sums of integers have no order
+        node = _node(step, node, int8)
         if step.outputs:
             positions |= dict.fromkeys(step.outputs, len(results))
-            results.append(op.result(_without_padding(node, images) if flat else node))
+            results.append(op.result(_without_padding(node, images) if flat and int8 is None else node))
+        if int8 is not None:
+            node = int8.quantized(step, node)
     return Graph(results, [images], model.variant), positions
 
 
@@ -203,9 +216,8 @@ def _without_padding(node: Any, images: Any) -> Any:
     return op.slice(node, first, count, step, op.constant(np.array([0])))
 
 
-def _node(step: folding.Step, node: Any) -> Any:
+def _node(step: folding.Step, node: Any, int8: Int8 | None) -> Any:
     import numpy as np
-    from openvino import op as core_op
     from openvino import opset13 as op
 
     layer = step.layer
@@ -218,19 +230,29 @@ def _node(step: folding.Step, node: Any) -> Any:
         return op.concat([op.reduce_max(node, axes, True), op.reduce_mean(node, axes, True)], 1)
     if isinstance(layer, Activation):
         return _activated(layer, node)
-    shape, scale = (1, -1) if step.is_flat else (1, -1, 1, 1), step.scale
-    # Shared with the map, not copied: OpenVINO reads the file's pages straight into its own layout.
-    if isinstance(layer, Conv2d):
-        weight, scale = core_op.Constant(step.scaled_weight(), shared_memory=True), None
-        padding = [layer.kernel // 2] * 2
-        node = op.convolution(node, weight, [1, 1], padding, padding, [1, 1])
-    elif isinstance(layer, Linear):
-        node = op.matmul(node, core_op.Constant(step.weight, shared_memory=True), False, True)
+    shape, scale, bias = (1, -1) if step.is_flat else (1, -1, 1, 1), step.scale, step.bias
+    if isinstance(layer, Conv2d | Linear):
+        weight, scale, bias = _constants(step) if int8 is None else int8.constants(step)
+        if isinstance(layer, Conv2d):
+            padding = [layer.kernel // 2] * 2
+            node = op.convolution(node, weight, [1, 1], padding, padding, [1, 1])
+        else:
+            node = op.matmul(node, weight, False, True)
     if scale is not None:
         node = op.multiply(node, op.constant(scale.reshape(shape)))
-    if step.bias is not None:
-        node = op.add(node, op.constant(step.bias.reshape(shape)))
+    if bias is not None:
+        node = op.add(node, op.constant(bias.reshape(shape)))
     return node if step.activation is None else _activated(step.activation, node)
+
+
+def _constants(step: folding.Step) -> tuple[Any, NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """The weight as a node, and what the result is multiplied by and what is added to it."""
+    from openvino import op as core_op
+
+    is_folded = isinstance(step.layer, Conv2d)
+    weight = step.scaled_weight() if is_folded else step.weight
+    # Shared with the map, not copied: OpenVINO reads the file's pages straight into its own layout.
+    return core_op.Constant(weight, shared_memory=True), None if is_folded else step.scale, step.bias
 
 
 def _pooled(layer: Pool, node: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vggcli.weights.agreement_report import AgreementReport
+    from vggcli.weights.int8 import InMemory, Int8Tensor, Quantization
+
+    AnyWeights = AnyTensor | Int8Tensor | InMemory
 
 _FLOAT32_BYTES = 4
 _LARGEST_GROWTH = 8  # of a file's bytes to float32 weights: four for int8, twice where tensors are tied
@@ -49,6 +52,7 @@ class Model:
         warning: what had to be assumed of the recipe, one sentence that must be said; empty when nothing had.
         notes: what the user should know about the file, one sentence each.
         has_names: somebody names the classes.
+        quantization: of a file of `vgg quantize`; None for all others.
     """
 
     variant: str
@@ -59,8 +63,9 @@ class Model:
     warning: str
     notes: tuple[str, ...]
     has_names: bool
-    _tensors: Mapping[str, AnyTensor] = field(repr=False)
+    _tensors: Mapping[str, AnyWeights] = field(repr=False)
     _checkpoint: Checkpoint = field(repr=False)
+    quantization: Quantization | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -95,6 +100,23 @@ class Model:
         array: NDArray[np.float32] = self._tensors[self.reading.sources[key]].float32().reshape(shape)
         return array
 
+    def int8_tensor(self, key: str) -> Int8Tensor:
+        """The weights of a layer, by its key, e.g. "features.0", as they stand in a file of `vgg quantize`."""
+        assert self.quantization is not None
+        return self.quantization.layers[key]
+
+    def quantized(self, quantization: Quantization, biases: Mapping[str, InMemory]) -> Model:
+        """The same with weights in int8, in memory; `close` and `forget_pages` are those of the file of both.
+
+        Args:
+            quantization: the weights.
+            biases: by canonical key, those that change with them.
+        """
+        sources, tensors = self.reading.sources, dict(self._tensors)
+        tensors |= {sources[key]: bias for key, bias in biases.items()}
+        tensors |= {sources[f"{key}.weight"]: layer for key, layer in quantization.layers.items()}
+        return replace(self, _tensors=tensors, quantization=quantization)
+
     def _check_size(self) -> None:
         """Refuse a few bytes that stand for gigabytes: an engine would have to lay out every number."""
         size = self._checkpoint.size
@@ -114,8 +136,15 @@ class Model:
 
         Raises:
             MismatchError: names the tensors.
+            CheckpointError: weights in int8, which are always numbers, were changed since they were made.
         """
         import numpy as np
+
+        if self.quantization is not None:
+            from vggcli.weights import int8_file
+
+            int8_file.check_weights(self._checkpoint, self.quantization.layers)
+            return
 
         not_finite = []
         for key, source in self.reading.sources.items():
@@ -180,10 +209,14 @@ def open_model(
         if weights is None:
             raise MismatchError(what, str(path), "it holds no named tensors", f"See `vgg inspect {path}`")
         try:
-            tensors, done, found = read(weights, checkpoint.root)
+            tensors, done, found, quantization = read(weights, checkpoint)
         except BrokenChainError as problem:
             see = f"`vgg inspect {path}` lists what it holds"
             raise MismatchError(what, str(path), problem.why, problem.next_step or see) from None
+        if quantization is not None:
+            from vggcli.weights import int8_file
+
+            int8_file.check(checkpoint, weights.tensors)
         found = found.for_size(recipe.pixels if recipe is not None else None)
         _check_variant(found, asked, path, what)
         origin = origin_of(checkpoint, weights, found, path)
@@ -210,19 +243,29 @@ def open_model(
         not named.are_numbers,
         tensors,
         checkpoint,
+        quantization,
     )
 
 
-def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, AnyTensor], tuple[str, ...], Reading]:
-    """What network a state_dict is: its tensors, what was computed of them in words, and the reading.
+def read(
+    weights: state_dict.StateDict, checkpoint: Checkpoint
+) -> tuple[Mapping[str, AnyWeights], tuple[str, ...], Reading, Quantization | None]:
+    """What network a state_dict is: its tensors, what was done to them in words, the reading, and how it is in int8.
 
     Args:
         weights: the state_dict.
-        root: what the checkpoint holds; programs that prune keep the list of widths and pools in it.
+        checkpoint: around it; programs that prune keep the list of widths and pools in it, `vgg quantize` all layers.
 
     Raises:
         BrokenChainError: it is none.
+        CheckpointError: it is a damaged file of `vgg quantize`.
     """
+    if state_dict.INT8 in checkpoint.metadata:
+        from vggcli.weights import int8_file
+
+        found, reading, quantization = int8_file.read(checkpoint, weights.tensors)
+        return found, quantization.notes, reading, quantization
+    root = checkpoint.root
     if weights.rivals:
         places = " and ".join("/".join(map(cut, rival)) for rival in weights.rivals[:2])
         more = f" and {len(weights.rivals) - 2} more" if len(weights.rivals) > 2 else ""
@@ -230,7 +273,8 @@ def read(weights: state_dict.StateDict, root: object = None) -> tuple[dict[str, 
         raise BrokenChainError(why, "Save the one that is meant in a file of its own")
     tensors, done = parametrized.resolved(weights.tensors)
     rows = root.get("cfg") if isinstance(root, Mapping) else None
-    return tensors, done, reader.read({key: tensor.shape for key, tensor in tensors.items()}, rows, weights.hints)
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    return tensors, done, reader.read(shapes, rows, weights.hints), None
 
 
 def describe(architecture: Architecture) -> str:

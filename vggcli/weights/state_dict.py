@@ -18,6 +18,7 @@ WRAPPERS = (
 )
 # of a model
 _BESIDE = re.compile(r"optim|exp_avg|momentum|grad|shadow|averag|criterion|loss|metric|(^|_)(opt|ema|swa)(_|$)")
+INT8 = "vgg_int8"  # in the metadata: the file is one of `vgg quantize`, see `int8_file`
 _MAX_DEPTH = 4
 _MOST_ITEMS = 16  # of a list or tuple around the weights
 

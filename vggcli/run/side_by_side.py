@@ -1,4 +1,4 @@
-"""Two networks in one pipeline: each image decoded for both, each batch through both."""
+"""Several networks in one pipeline: each image decoded for all of them, each batch through all of them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Side:
     shape: tuple[int, int, int]
 
 
-class BothLoaders(ImageLoader):
-    """Decodes an image once for each side; the pixels of both in one row of bytes, which `BothEngines` takes apart."""
+class SideBySideLoader(ImageLoader):
+    """Decodes an image once for each side; the pixels of all are one row of bytes, which `SideBySideEngines` takes."""
 
     def __init__(self, *sides: ImageLoader) -> None:
         self._sides = sides
@@ -55,15 +55,15 @@ class BothLoaders(ImageLoader):
         return Decoded(pixels, any(one.truncated for one in decoded))
 
 
-class BothEngines:
-    """The engines of both sides as one, which gives the logits of each; closing them is left to their owners.
+class SideBySideEngines:
+    """The engines of all sides as one, which gives the logits of each; closing them is left to their owners.
 
     Args:
         sides: the networks.
         shared: they take the same pixels; otherwise a batch is (N, bytes), an image's pixels for one after the other.
     """
 
-    name = "both"
+    name = "side by side"
 
     def __init__(self, sides: Sequence[Side], *, shared: bool) -> None:
         self._sides, self._shared = sides, shared
