@@ -12,6 +12,7 @@ from conftest import Vgg
 from predict_examples import DIGITS, digit
 
 import vggcli
+from vggcli.engines import cpu
 from vggcli.engines.openvino import import_openvino
 from vggcli.weights.agreement_report import report_path
 
@@ -123,7 +124,8 @@ def test_without_images_nothing_is_claimed(tmp_path: Path, vgg: Vgg) -> None:
     assert vgg(*DEMO, tmp_path, "--allow-empty").code == 0
 
 
-def test_a_report_lets_auto_take_bf16(weights: Path, tmp_path: Path, vgg: Vgg) -> None:
+def test_a_report_lets_auto_take_bf16(weights: Path, tmp_path: Path, vgg: Vgg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "has_amx", lambda: True)
     listed = tmp_path / "list.txt"
     listed.write_text(f"{digit('two')}\n" * 200)
     compare = ("compare", *SMALL, "-w", weights, "--files-from", listed, "--precision", "bf16", "--save")
@@ -133,7 +135,7 @@ def test_a_report_lets_auto_take_bf16(weights: Path, tmp_path: Path, vgg: Vgg) -
 
     report = report_path(weights)
     assert saved.err == (
-        f"vgg: wrote {report}: --precision auto takes bf16 for these weights where the hardware multiplies it\n"
+        f"vgg: wrote {report}: --precision auto takes bf16 for these weights where it is the fast type\n"
     )
     why_not = " (without batch norm, and no report says that bf16 keeps its labels)" * HAS_BF16
     assert f"in fp32{why_not}" in " ".join(before.out.split())

@@ -142,7 +142,7 @@ def _save(found: Compared, ours: Classifier, side: _Side) -> str:
     with in_plain_words(path, resumable=False):
         report = agreement_report.save(ours.model.path, ours.precision, found.agreement.to_json(), about)
     if report.is_harmless:
-        then = "--precision auto takes bf16 for these weights where the hardware multiplies it"
+        then = "--precision auto takes bf16 for these weights where it is the fast type"
     else:
         then = f"--precision auto goes on as before, as it asks for {LEAST_EQUAL:.0%} equal labels at 95 % confidence"
         then += f" and a mean change of {MOST_MEAN_CHANGE}"
