@@ -81,7 +81,7 @@ class _Queue:
             close()
 
     def _put(self, item: Input) -> bool:
-        nbytes = item.reader.nbytes if isinstance(item.reader, Held) else 0
+        nbytes = item.nbytes
         with self._changed:
             if item.is_read_ahead and not nbytes:
                 item = self._fetched(item)
@@ -140,7 +140,7 @@ class _Queue:
                 return None
             item = self._items.popleft()
             if isinstance(item.reader, Held):
-                self._bytes -= item.reader.nbytes
+                self._bytes -= item.nbytes
             self._changed.notify_all()
             return item
 
