@@ -71,6 +71,18 @@ def measure(materials: Materials, counts: Counts, only: Iterable[str]) -> Result
     return results
 
 
+def take_turns(contestants: Iterable[Contestant], materials: Materials, counts: Counts) -> Results:
+    """Run these in turn, in the other direction every second round: A B C, C B A, ...; else as `measure`."""
+    results = Results()
+    taking_part = [entry for entry in contestants if _takes_part(entry, materials, results)]
+    materials.warm()
+    for number in range(1, counts.rounds + 1):
+        for contestant in taking_part[:: 1 if number % 2 else -1]:
+            _say(f"round {number} of {counts.rounds}: {contestant.name}")
+            results.rounds.setdefault(contestant.name, []).append(_round(contestant, materials, counts))
+    return results
+
+
 def _takes_part(contestant: Contestant, materials: Materials, results: Results) -> bool:
     if contestant.missing():
         results.left_out[contestant.name] = _not_installed(contestant)

@@ -68,12 +68,12 @@ class Ceiling:
         return [sys.executable, str(HERE / "forward_only.py"), self.engine, str(weights)]
 
 
-def _ours(name: str, *options: str, needs: tuple[str, ...] = ()) -> Contestant:
-    return Contestant(name, (VGG, "predict", "-k", "1", "-f", "tsv", *options, "-w"), needs=needs, index_column=2)
+def _ours(name: str, *options: str, model: str = "weights", needs: tuple[str, ...] = ()) -> Contestant:
+    return Contestant(name, (VGG, "predict", "-k", "1", "-f", "tsv", *options, "-w"), model, needs, index_column=2)
 
 
-def _peer(name: str, script: str, *needs: str, model: str = "weights") -> Contestant:
-    return Contestant(name, (sys.executable, str(HERE / "peers" / script)), model, needs)
+def _peer(name: str, script: str, *needs: str, model: str = "weights", options: tuple[str, ...] = ()) -> Contestant:
+    return Contestant(name, (sys.executable, str(HERE / "peers" / script), *options), model, needs)
 
 
 OURS = (
@@ -94,3 +94,33 @@ CEILINGS = (
     Ceiling("forward only torch", "vgg torch", "torch"),
 )
 NAMES = tuple(entry.name for entry in (*OURS, *PEERS, *CEILINGS))
+
+PLAIN = PEERS[0]
+HAND_WRITTEN_BATCHES = (8, 16)
+
+
+def whole_processes(precision: str, has_int8: bool) -> tuple[Contestant, ...]:
+    """Who takes part in `whole.report`, the one that everybody is held against first.
+
+    Args:
+        precision: of ours and of the hand-written pipelines; "auto" leaves it to each.
+        has_int8: there is an int8 file to be run, beside our own bf16 and fp32.
+    """
+    options = ("--precision", precision)
+    hand_written = (
+        _peer(
+            f"hand-written, batch {batch}",
+            "openvino_handwritten.py",
+            "openvino",
+            "torchvision",
+            model="ir",
+            options=("--batch", str(batch), *options),
+        )
+        for batch in HAND_WRITTEN_BATCHES
+    )
+    int8 = (
+        _ours("vgg int8", model="int8"),
+        _ours("vgg bf16", "--precision", "bf16"),
+        _ours("vgg fp32", "--precision", "fp32"),
+    )
+    return (_ours("vgg", *options), *hand_written, PLAIN, *(int8 if has_int8 else ()))

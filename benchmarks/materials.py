@@ -25,23 +25,30 @@ class Materials:
         work: folder that keeps what was made.
         photos: the distinct photos.
         weights: the checkpoint that every contestant starts from.
+        int8: what `vgg quantize` made from it, if it takes part.
     """
 
     work: Path
     photos: tuple[Path, ...]
     weights: Path
+    int8: Path | None = None
 
     def model(self, kind: str) -> Path:
         """The model in the form that a contestant reads.
 
         Args:
-            kind: "weights", "ir" (OpenVINO), "transformers" (model folder), "zip" or "legacy" (torch's two formats).
+            kind: "weights", "int8", "ir" (OpenVINO), "transformers" (model folder), "zip" or "legacy" (torch's two
+                formats).
 
         Raises:
             FailedError: it cannot be made from these weights.
         """
         if kind == "weights":
             return self.weights
+        if kind == "int8":
+            if self.int8 is None or not self.int8.is_file():
+                raise processes.FailedError(f"{self.int8} is no file")
+            return self.int8
         key = _digest([str(self.weights.resolve()), str(self.weights.stat().st_mtime_ns)])
         if kind in ("zip", "legacy"):
             return _made(self.work / f"{kind}-{key}.pth", "resave", kind, str(self.weights))

@@ -6,11 +6,13 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import machine
 import memory
 import startup
+import whole
 from comparison import Counts, measure
 from contestants import NAMES
 from materials import gather
@@ -23,14 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     only = options.only or NAMES
     try:
-        materials = gather(options.work, options.photos, options.weights, options.large)
+        large = options.whole or options.large
+        materials = gather(options.work, options.photos, options.weights, large)
         print(f"{machine.describe()}\n", flush=True)
+        rounds = options.rounds or (whole.ROUNDS if options.whole else 5)
+        counts = Counts(options.small, large, rounds)
         if options.memory:
-            print(memory.report(materials, options.rounds, only))
+            print(memory.report(materials, rounds, only))
         elif options.start_up:
-            print(startup.report(materials, options.rounds))
+            print(startup.report(materials, rounds))
+        elif options.whole:
+            print(whole.report(replace(materials, int8=options.int8), counts, options.precision))
         else:
-            counts = Counts(options.small, options.large, options.rounds)
             print(report(measure(materials, counts, only), counts))
     except FailedError as error:
         print(f"run.py: {error}", file=sys.stderr)
@@ -46,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--small", type=_positive, default=40, metavar="N", help="photos in the small folder")
     parser.add_argument("--large", type=_positive, default=200, metavar="N", help="photos in the large folder")
-    parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="how often everything is run")
+    parser.add_argument(
+        "--rounds", type=_positive, metavar="N", help=f"how often everything is run [5; {whole.ROUNDS} with --whole]"
+    )
     parser.add_argument(
         "--only", type=_names, metavar="NAMES", help=f"who takes part, separated by commas: {', '.join(NAMES)}"
     )
@@ -61,7 +69,21 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--memory", action="store_true", help=f"only vgg's peak memory for {memory.FEW} and {memory.MANY} photos"
     )
+    what.add_argument(
+        "--whole",
+        type=_positive,
+        metavar="N",
+        help="only whole processes over N photos, every round shown: vgg, the hand-written pipeline at its batches, "
+        "the plain script, and --int8 beside our own bf16 and fp32",
+    )
     what.add_argument("--start-up", action="store_true", help="only the start-up of vgg --help and vgg inspect")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="with --whole: of vgg and of the hand-written pipeline [auto, which leaves it to each]",
+    )
+    parser.add_argument("--int8", type=Path, metavar="FILE", help="with --whole: what vgg quantize made of the weights")
     return parser
 
 

@@ -15,6 +15,9 @@ from vggcli.cli.app import app
 # Before torch is loaded: its idle threads wait in a loop that takes the cores from other workers.  Measured on two busy
 # cores, the tests of engines and networks take half the CPU time and half as long with it, with as many threads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The commands that tests start keep their compiled modules, as everybody's do: without them each would spend a third of
+# a second on compiling this package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 Vgg = Callable[..., "Output"]
 

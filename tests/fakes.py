@@ -61,7 +61,7 @@ class FakeEngine:
 
     name = "torch"
     device = "cpu"
-    precision = "fp32"
+    precision = fast_precision = "fp32"
 
     def __init__(
         self,

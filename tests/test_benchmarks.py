@@ -19,6 +19,7 @@ import contestants  # noqa: E402
 import figures  # noqa: E402
 import processes  # noqa: E402
 import startup  # noqa: E402
+import whole  # noqa: E402
 from comparison import Counts, Results  # noqa: E402
 from materials import Materials  # noqa: E402
 from report import report  # noqa: E402
@@ -103,6 +104,79 @@ def test_report_shows_medians_ratios_ceilings_and_who_was_left_out() -> None:
     assert cells(text, "First answer", "plain torchvision") == ["6.50 (5.00..8.00)"]
     assert cells(text, "Whole process, 200 photos", "plain torchvision") == ["0.10"]
     assert "Left out: timm: timm not installed" in text
+
+
+def whole_rounds(**seconds: list[float]) -> dict[str, list[figures.Round]]:
+    """By name, with underscores for spaces: whole-process seconds of each round, at 100 photos in 1 s less."""
+    return {
+        name.replace("_", " "): [
+            figures.Round(0.5, 100 / (value - 1), value, peak_mb=100 * value, cpu=2 * value, answers={"a": 1})
+            for value in values
+        ]
+        for name, values in seconds.items()
+    }
+
+
+def test_goals_are_judged_by_the_median_of_pairs_against_the_best_batch() -> None:
+    rounds = whole_rounds(vgg=[4.0, 8.0, 5.0]) | {
+        whole.HAND_WRITTEN[0]: whole_rounds(peer=[5.0, 9.0, 6.0])["peer"],
+        whole.HAND_WRITTEN[1]: whole_rounds(peer=[4.0, 8.0, 4.0])["peer"],
+    }
+    lines = [goal.line(rounds) for goal in whole.goals(rounds)]
+
+    assert lines[0] == [
+        "seconds, vgg / hand-written, batch 16",
+        "1.000",
+        "at most 1.02",
+        "reached",
+        "1.00 1.00 1.25",
+    ]
+    assert [line[0] for line in lines] == [lines[0][0], "images/s, vgg / hand-written, batch 16"], "nobody else ran"
+
+
+@pytest.mark.parametrize(("int8", "verdict"), [([2.0, 2.0], "reached"), ([4.0, 4.0], "missed")])
+def test_int8_is_held_against_our_own(int8: list[float], verdict: str) -> None:
+    rounds = whole_rounds(vgg_int8=int8, vgg_bf16=[4.0, 4.0], vgg_fp32=[9.0, 9.0])
+    lines = [goal.line(rounds) for goal in whole.goals(rounds)]
+
+    assert len(lines) == 5
+    assert {line[3] for line in lines} == {verdict}
+    assert lines[-1][:2] == ["peak memory, vgg int8 / vgg bf16", "0.500" if verdict == "reached" else "1.000"]
+
+
+def test_whole_processes_show_every_round() -> None:
+    text = "\n".join(whole.shown(whole_rounds(vgg=[4.0, 6.0, 5.0]), Counts(small=40, large=240, rounds=3)))
+
+    assert cells(text, "Whole process, 240 photos", "vgg") == ["4.00", "6.00", "5.00", "5.00"]
+    assert cells(text, "Steady state (240 against 40 photos)", "vgg") == ["33.3", "20.0", "25.0", "25.0"]
+    assert cells(text, "Peak memory", "vgg") == ["400", "600", "500", "500"]
+
+
+def test_rounds_go_forwards_and_backwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, weights = tmp_path / "a.jpg", tmp_path / "weights"
+    photo.write_bytes(b"photo")
+    weights.write_bytes(b"weights")
+    order: list[str] = []
+
+    def run(command: list[str]) -> processes.Run:
+        order.append(command[0])
+        return run_of(1.0)
+
+    monkeypatch.setattr(comparison.processes, "run", run)
+    fakes = [contestants.Contestant(name, (name,)) for name in ("a", "b")]
+    comparison.take_turns(fakes, Materials(tmp_path, (photo,), weights), Counts(1, 2, 3))
+
+    assert "".join(order) == "ab" + "aaabbb" + "bbbaaa" + "aaabbb"
+
+
+@pytest.mark.parametrize("has_int8", [False, True])
+def test_whole_processes_have_names_of_their_own_and_ours_comes_first(has_int8: bool) -> None:
+    names = [entry.name for entry in contestants.whole_processes("bf16", has_int8)]
+
+    assert names[0] == "vgg"
+    assert set(whole.HAND_WRITTEN) < set(names)
+    assert len(set(names)) == len(names)
+    assert ("vgg int8" in names) is has_int8
 
 
 def test_every_contestant_has_a_name_of_its_own_and_a_script_that_is_there() -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from vggcli.images.recipe import Recipe
     from vggcli.loading import load
+    from vggcli.paired import Compared, compare
     from vggcli.records import Activations, Failure, Prediction, Record
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "Activations",
     "CheckpointError",
     "Classifier",
+    "Compared",
     "DeviceError",
     "DownloadError",
     "Failure",
@@ -49,6 +51,7 @@ __all__ = [
     "VggError",
     "WeightsError",
     "__version__",
+    "compare",
     "inspect",
     "load",
 ]
@@ -58,6 +61,7 @@ _HOMES = {
     "vggcli.classifier": ("Classifier",),
     "vggcli.images.recipe": ("Recipe",),
     "vggcli.loading": ("load",),
+    "vggcli.paired": ("Compared", "compare"),
     "vggcli.records": ("Activations", "Failure", "Prediction", "Record"),
 }
 

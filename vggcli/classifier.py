@@ -236,6 +236,11 @@ class Classifier:
 
         return with_weights(self._model.architecture, self._model.arrays())
 
+    @property
+    def loader(self) -> ImageLoader:
+        """What decodes its images."""
+        return self._loader
+
     def pipeline(
         self,
         inputs: Iterator[Input],
@@ -243,6 +248,8 @@ class Classifier:
         workers: int | None = None,
         *,
         keeps: bool = False,
+        loader: ImageLoader | None = None,
+        open_engine: Callable[[], Engine] | None = None,
     ) -> Pipeline:
         """The machinery below `predict`, for those who steer it: results as they come, stop, a deadline.
 
@@ -251,14 +258,15 @@ class Classifier:
             outputs: names of layers; the logits by default.
             workers: decoding threads; None for the settings' number.
             keeps: see `Access.keeps`.
+            loader, open_engine: what decodes and computes instead of the classifier's own.
         """
         wanted = outputs or (self._logits,)
         with self._lock:
             self._check_open()
             pipeline = Pipeline(
                 read_ahead(inputs, replace(self._decoding().access, keeps=keeps)),
-                self._loader,
-                lambda: self.open_engine(wanted),
+                loader or self._loader,
+                open_engine or (lambda: self.open_engine(wanted)),
                 workers=workers or self.settings.workers or _default_workers(),
                 batch_size=self.settings.batch_size,
             )

@@ -115,6 +115,7 @@ class Provenance:
         top_k: number of predictions per record.
         min_prob: predictions below this probability were left out of the records.
         recipe_source: who says how images are read, see `Recipe.source` (information).
+        precision_source: why that precision ran, where it is not what the device takes by itself (information).
     """
 
     version: str = field(metadata=INFORMATION)
@@ -130,11 +131,13 @@ class Provenance:
     top_k: int
     min_prob: float = 0.0
     recipe_source: str = field(default="", metadata=INFORMATION)
+    precision_source: str = field(default="", metadata=INFORMATION)
 
     def describe(self) -> str:
         """What ran, in one line for people."""
         source = f" ({self.recipe_source})" if self.recipe_source else ""
+        reason = f" ({self.precision_source})" if self.precision_source else ""
         return (
             f"{self.variant}, weights {self.weights}, {self.preprocessing}{source},"
-            f" {self.engine} engine on {self.device} in {self.precision}"
+            f" {self.engine} engine on {self.device} in {self.precision}{reason}"
         )

@@ -33,21 +33,20 @@ _UNSAFE = (
 # one without a character, or a second one, can only hide something.
 _SELECTORS = r"\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _STRAY_SELECTOR = f"(?<![^{_UNSAFE}{_SELECTORS}])[{_SELECTORS}]"
-_TO_PRINT = re.compile(f"[{_UNSAFE}]|{_STRAY_SELECTOR}")
-_TO_ESCAPE = re.compile(rf"[\\{_UNSAFE}]|{_STRAY_SELECTOR}")
-_TO_ESCAPE_IN_JSON = re.compile(f"[{_UNSAFE}]|{_STRAY_SELECTOR}".replace(r"\x00-\x1f", ""))
-_ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
+# Texts, which `re` compiles when they are first used: most programs print plain names and never do.
+_TO_PRINT = f"[{_UNSAFE}]|{_STRAY_SELECTOR}"
+_TO_ESCAPE = rf"[\\{_UNSAFE}]|{_STRAY_SELECTOR}"
+_TO_ESCAPE_IN_JSON = _TO_PRINT.replace(r"\x00-\x1f", "")
+_ESCAPED = r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))"
 _SHORT = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _LONG = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
 # What a spreadsheet takes for the start of a formula, in both widths, behind whatever it strips before it looks.
-_FORMULA = re.compile(
-    r"'*[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
-)
+_FORMULA = r"'*[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 
 # The escapes of what no Parquet string can hold: bytes that are no UTF-8, lone surrogates.
-_LOOKS_UNDECODABLE = re.compile(r"\\x[89a-f][0-9a-f]|\\ud[89a-f][0-9a-f]{2}")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_LOOKS_UNDECODABLE = r"\\x[89a-f][0-9a-f]|\\ud[89a-f][0-9a-f]{2}"
+_SURROGATE = r"[\ud800-\udfff]"
 
 
 def _escape_one(match: re.Match[str]) -> str:
@@ -76,45 +75,50 @@ def _escape_one_in_json(match: re.Match[str]) -> str:
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
 
+def _is_plain(text: str) -> bool:
+    """Whether all of it is ASCII that is seen, which nearly every text is, and then nothing is to be looked for."""
+    return text.isascii() and text.isprintable()
+
+
 def escape(text: str) -> str:
     """The text on one line, as UTF-8 can hold it; `unescape` gives back exactly the original."""
-    return _TO_ESCAPE.sub(_escape_one, text)
+    return text if _is_plain(text) and "\\" not in text else re.sub(_TO_ESCAPE, _escape_one, text)
 
 
 def unescape(text: str) -> str:
     """The original of an escaped text; what is no escape stays as it is."""
-    return _ESCAPED.sub(_unescape_one, text)
+    return re.sub(_ESCAPED, _unescape_one, text) if "\\" in text else text
 
 
 def printable(text: str) -> str:
     """The text for people: nothing in it commands, reorders or is not seen; backslashes stay single."""
-    return _TO_PRINT.sub(_escape_one, text)
+    return text if _is_plain(text) else re.sub(_TO_PRINT, _escape_one, text)
 
 
 def escape_json(text: str) -> str:
     """The same in a text that is JSON, by JSON's own escapes, so that every reader gets back the original."""
-    return _TO_ESCAPE_IN_JSON.sub(_escape_one_in_json, text)
+    return text if _is_plain(text) else re.sub(_TO_ESCAPE_IN_JSON, _escape_one_in_json, text)
 
 
 def guard_formula(text: str) -> str:
     """The text with a leading apostrophe where a spreadsheet would run it; `unguard_formula` is the exact inverse."""
     # Texts that already look guarded get one more apostrophe, or the inverse would take theirs away.
-    return "'" + text if _FORMULA.match(text) else text
+    return "'" + text if re.match(_FORMULA, text) else text
 
 
 def unguard_formula(text: str) -> str:
     """The original of a guarded text."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+    return text[1:] if text.startswith("'") and re.match(_FORMULA, text) else text
 
 
 def to_unicode(text: str) -> str:
     """The text as valid Unicode: as it is, or escaped where it is not or looks escaped; see `from_unicode`."""
-    return escape(text) if _SURROGATE.search(text) or _LOOKS_UNDECODABLE.search(text) else text
+    return escape(text) if re.search(_SURROGATE, text) or re.search(_LOOKS_UNDECODABLE, text) else text
 
 
 def from_unicode(text: str) -> str:
     """The original of `to_unicode`."""
-    return unescape(text) if _LOOKS_UNDECODABLE.search(text) else text
+    return unescape(text) if re.search(_LOOKS_UNDECODABLE, text) else text
 
 
 class _Brief(reprlib.Repr):

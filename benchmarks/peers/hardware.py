@@ -6,6 +6,5 @@ import torch
 
 
 def fast_dtype() -> torch.dtype:
-    """bf16 where the CPU multiplies it in hardware (AVX512-BF16 or AMX), else fp32: emulated bf16 is slower."""
-    has_bf16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if has_bf16 else torch.float32
+    """bf16 where the CPU has AMX for it, else fp32: AVX512-BF16 and emulated bf16 are slower."""
+    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32

@@ -22,12 +22,14 @@ from vggcli.cli import app, options
 from vggcli.commands import list as list_command
 from vggcli.network.zoo import VARIANTS
 
-COMMANDS = ("predict", "inspect", "download", "list", "summary")
+COMMANDS = ("predict", "compare", "inspect", "download", "list", "summary")
 OPTIONS = {
     "predict": """-a --arch -w --weights --labels -k --top-k -d --device --engine --precision --resize --no-exif
         --allow-truncated --max-pixels --max-bytes --fast-decode -b --batch-size -j --workers -r --recursive
         --files-from -0 --null -f --format -o --output --resume --overwrite --fail-fast --max-errors --offline
         --mirror""",
+    "compare": """-w --weights --precision --engine --against-weights --against-precision --against-engine --save
+        -f --format -r --recursive --files-from -0 --null --recipe --allow-empty""",
     "inspect": "-a --arch -f --format --verify --stats",
     "download": "--offline --mirror",
     "list": "-f --format",

@@ -18,6 +18,7 @@ from vggcli.engines import Engine, choice, devices
 from vggcli.engines import openvino as on_openvino
 from vggcli.engines.openvino import OpenVINOEngine, import_openvino
 from vggcli.errors import DeviceError, UsageError
+from vggcli.weights.agreement_report import AgreementReport
 from vggcli.weights.model import Model
 
 openvino = import_openvino()  # a plain import would send telemetry in a thread of its own
@@ -200,13 +201,44 @@ def test_a_sign_of_a_gpu_that_torch_cannot_use_leaves_the_cpu(
     assert open_engine().name == "openvino"
 
 
+def model_of(batch_norm: bool, report: AgreementReport | None = None) -> Any:
+    """What the choice of a precision looks at."""
+    return SimpleNamespace(architecture=SimpleNamespace(batch_norm=batch_norm), bf16_report=report)
+
+
 @pytest.mark.parametrize(
     ("precision", "batch_norm", "runs"),
     [("auto", True, "auto"), ("auto", False, "fp32"), ("bf16", False, "bf16"), ("fp16", True, "fp16")],
 )
 def test_auto_is_full_precision_without_batch_norm(precision: str, batch_norm: bool, runs: str) -> None:
-    model = SimpleNamespace(architecture=SimpleNamespace(batch_norm=batch_norm))
-    assert choice.resolve_precision(precision, model) == runs  # type: ignore[arg-type]
+    model = model_of(batch_norm)
+    assert choice.resolve_precision(precision, model) == runs
+
+
+@pytest.mark.parametrize(("least_equal", "runs"), [(0.98, "auto"), (0.979, "fp32")])
+def test_a_report_can_let_auto_be_the_fast_type(least_equal: float, runs: str) -> None:
+    report = AgreementReport("bf16", 300, 299, least_equal, 0.001)
+
+    assert choice.resolve_precision("auto", model_of(False, report)) == runs
+
+
+@pytest.mark.parametrize(
+    ("asked", "batch_norm", "fast", "is_measured", "why"),
+    [
+        ("auto", False, "bf16", True, "bf16 kept 299 of 300 labels"),
+        ("auto", False, "bf16", False, "without batch norm, and no report says that bf16 keeps its labels"),
+        ("auto", False, "fp32", True, ""),  # whatever it is, this device has nothing faster
+        ("fp32", False, "bf16", True, ""),
+        ("auto", True, "bf16", False, ""),
+    ],
+)
+def test_a_choice_that_is_not_the_devices_own_has_a_reason(
+    asked: str, batch_norm: bool, fast: str, is_measured: bool, why: str
+) -> None:
+    report = AgreementReport("bf16", 300, 299, 0.981, 0.001) if is_measured else None
+    model = model_of(batch_norm, report)
+
+    assert choice.why(asked, model, SimpleNamespace(fast_precision=fast)) == why  # type: ignore[arg-type]
 
 
 def test_under_auto_a_gpu_goes_before_openvino(monkeypatch: pytest.MonkeyPatch, narrow: Model) -> None:

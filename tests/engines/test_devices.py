@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vggcli.engines import devices
+from vggcli.engines import cpu, devices
 from vggcli.errors import DeviceError, UsageError
 
 CPU, GPU, METAL = torch.device("cpu"), torch.device("cuda", 0), torch.device("mps")
@@ -228,20 +228,12 @@ def test_auto_on_a_gpu_is_its_fast_type(
     assert devices.torch_precision("auto", [GPU]) == expected
 
 
-@pytest.mark.parametrize(("amx", "avx512"), [(False, False), (True, False), (False, True), (True, True)])
-def test_auto_on_a_cpu_is_bf16_only_in_hardware(monkeypatch: pytest.MonkeyPatch, amx: bool, avx512: bool) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+@pytest.mark.parametrize("amx", [False, True])
+def test_auto_on_a_cpu_is_bf16_only_on_amx(monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
+    monkeypatch.setattr(cpu, "has_amx", lambda: amx)
 
-    assert devices.torch_precision("auto", [CPU]) == ("bf16" if amx or avx512 else "fp32")
+    assert devices.torch_precision("auto", [CPU]) == ("bf16" if amx else "fp32")
     assert devices.torch_precision("auto", [METAL]) == "fp32"
-
-
-def test_a_torch_without_the_probes_counts_as_a_cpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    for probe in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
-        monkeypatch.delattr(torch.cpu, probe, raising=False)
-
-    assert not devices.cpu_has_bf16()
 
 
 def test_several_gpus_compute_in_what_all_of_them_have(monkeypatch: pytest.MonkeyPatch) -> None:

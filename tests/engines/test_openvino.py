@@ -15,8 +15,8 @@ import pytest
 from engine_examples import logits
 from numpy.typing import NDArray
 
+from vggcli.engines import cpu, openvino_import
 from vggcli.engines import openvino as on_openvino
-from vggcli.engines import openvino_import
 from vggcli.engines.openvino import OpenVINOEngine, import_openvino
 from vggcli.errors import DeviceError
 from vggcli.weights.model import Model
@@ -28,17 +28,21 @@ openvino = import_openvino()  # a plain import would send telemetry in a thread 
 
 
 @pytest.mark.parametrize(
-    ("asked", "capabilities", "expected"),
+    ("asked", "amx", "capabilities", "expected"),
     [
-        ("auto", ["FP32", "INT8"], "fp32"),
-        ("auto", ["FP32", "FP16"], "fp32"),
-        ("auto", ["FP32", "BF16", "FP16"], "bf16"),
-        ("fp32", ["FP32", "BF16", "FP16"], "fp32"),
-        ("bf16", ["FP32"], "bf16"),  # emulated
-        ("fp16", ["FP32", "FP16"], "fp16"),
+        ("auto", True, ["FP32", "INT8"], "fp32"),
+        ("auto", True, ["FP32", "FP16"], "fp32"),
+        ("auto", True, ["FP32", "BF16", "FP16"], "bf16"),
+        ("auto", False, ["FP32", "BF16", "FP16"], "fp32"),  # AVX512-BF16, which is slower
+        ("fp32", True, ["FP32", "BF16", "FP16"], "fp32"),
+        ("bf16", False, ["FP32"], "bf16"),  # emulated
+        ("fp16", False, ["FP32", "FP16"], "fp16"),
     ],
 )
-def test_the_precision_follows_the_cpu(asked: str, capabilities: list[str], expected: str) -> None:
+def test_the_precision_follows_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, asked: str, amx: bool, capabilities: list[str], expected: str
+) -> None:
+    monkeypatch.setattr(cpu, "has_amx", lambda: amx)
     assert on_openvino._precision(asked, capabilities) == expected
 
 
@@ -60,7 +64,8 @@ def test_the_network_is_compiled_in_the_precision_that_the_engine_names(narrow: 
         compiled = running._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
 
     assert {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}[compiled] == running.precision
-    assert running.precision == {"auto": "bf16" if "BF16" in capabilities else "fp32"}.get(asked, asked)
+    fast = "bf16" if "BF16" in capabilities and cpu.has_amx() else "fp32"
+    assert running.precision == (fast if asked == "auto" else asked)
 
 
 # Errors

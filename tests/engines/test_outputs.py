@@ -276,6 +276,13 @@ def test_for_the_logits_every_batch_norm_and_relu_is_folded(narrow: Model) -> No
     assert [step.layer.name for step in steps if step.scale is not None] == [n for n in names if n.startswith("conv")]
 
 
+def test_a_pool_whose_maps_have_its_size_is_no_step(narrow: Model) -> None:
+    native = replace(narrow, recipe=replace(narrow.recipe, size=narrow.architecture.native_size))
+    steps = [(step.layer.name, step.outputs) for step in folding.steps(native, ("avgpool", "fc6"))]
+
+    assert steps[-2:] == [("pool5", ("avgpool",)), ("fc6", ("fc6",))]
+
+
 def test_without_folding_batch_norm_is_a_step_of_its_own(narrow: Model) -> None:
     steps = list(folding.steps(narrow, ("fc6",), fold=False))
 
@@ -309,7 +316,7 @@ def test_torch_in_fp32_sums_as_the_network_was_trained_wherever_more_than_logits
 
 def operations(model: Model, *outputs: str) -> list[str]:
     """Types of the graph's operations, in order."""
-    graph, _ = on_openvino._graph(model, outputs)
+    graph, _ = on_openvino._graph(model, outputs, 8)
     return [node.get_type_name() for node in graph.get_ordered_ops()]
 
 

@@ -506,7 +506,7 @@ def test_a_sidecar_that_cannot_be_written_leaves_no_open_file(output: Path, monk
     def refuse(*_: object) -> None:
         raise OutputError("cannot write", "out.vgg.json", "no space left on device")
 
-    monkeypatch.setattr("vggcli.output.resume.write_sidecar", refuse)
+    monkeypatch.setattr("vggcli.output.sidecar.write_sidecar", refuse)
     with pytest.raises(OutputError) as error:
         open_output("tsv", output, TOP_2, SETTINGS)
     open_file(output, overwrite=True).close()  # its lock is free, although the traceback still holds every object

@@ -213,6 +213,33 @@ def test_images_decoded_ahead_are_bounded() -> None:
     assert_whole(running.results(), paths(500))
 
 
+def test_one_decoder_works_ahead_and_the_others_when_batches_lack_images() -> None:
+    """More would take the cores that compute."""
+    engine_may_open, ahead = threading.Event(), threading.Event()
+    by_thread: dict[int, list[int]] = {}
+    lock = threading.Lock()
+    window = module._SLACK_BATCHES * 10 + 3
+
+    def before(path: str) -> None:
+        with lock:
+            by_thread.setdefault(threading.get_ident(), []).append(int(path.split()[0]))
+            if sum(map(len, by_thread.values())) == window:
+                ahead.set()
+
+    def open_engine() -> FakeEngine:
+        assert engine_may_open.wait(PATIENCE)
+        return FakeEngine(batch_size=10)
+
+    running = start(paths(60), loader=FakeLoader(before), open_engine=open_engine, workers=3, batch_size=10)
+    assert ahead.wait(PATIENCE)
+    with lock:
+        # Beyond what is enough, and the two that the other decoders may have been about to take.
+        late = {thread for thread, numbers in by_thread.items() if max(numbers) >= window - 10 + 2}
+    assert len(late) == 1
+    engine_may_open.set()
+    assert_whole(running.results(), paths(60))
+
+
 def test_results_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_WAITING_RESULTS", 10)
     engine = FakeEngine(batch_size=4, depth=2)
@@ -362,7 +389,7 @@ def test_standard_input_takes_the_time_that_its_writer_takes() -> None:
     running = Pipeline(items, FakeLoader(before), FakeEngine, workers=1, decode_timeout=0)
     assert decoding.wait(PATIENCE)
     for _ in range(3):
-        with running._changed:
+        with running._lock:
             running._give_up_stuck()
     release.set()
     assert [shown(result) for result in running.results()] == ["0 of 7: 7"]
@@ -397,7 +424,7 @@ def test_an_image_that_waits_for_memory_is_not_given_up() -> None:
 
     running = Pipeline(iter([Input("0 of 3")]), Waiting(), FakeEngine, workers=1, decode_timeout=0)
     assert waiting.wait(PATIENCE)
-    with running._changed:
+    with running._lock:
         running._give_up_stuck()
     release.set()
     assert [shown(result) for result in running.results()] == ["0 of 3: 3"]
@@ -504,7 +531,7 @@ def test_decoders_that_hang_together_are_given_up_together(monkeypatch: pytest.M
     running = start(paths(4), loader=FakeLoader(before), workers=4, decode_timeout=60)
     for _ in range(4):
         assert hanging.acquire(timeout=PATIENCE)
-    with running._changed:
+    with running._lock:
         for _ in range(31):
             clock[0] += 2
             running._give_up_stuck()

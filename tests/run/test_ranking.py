@@ -32,3 +32,14 @@ def test_a_log_softmax_at_the_end_changes_nothing() -> None:
     assert to_probabilities(logarithms, 10, "softmax") == pytest.approx(
         to_probabilities(logits, 10, "softmax"), abs=1e-6
     )
+
+
+@pytest.mark.parametrize("top_k", [1, 3, 7, 20])
+def test_the_best_are_those_of_a_full_sort_and_equal_ones_stand_in_index_order(top_k: int) -> None:
+    random = np.random.default_rng(0)
+    for classes in (1, 2, 7, 20, 50):
+        for _ in range(20):
+            logits = random.integers(0, 4, classes).astype(np.float32)
+            names = tuple(map(str, range(classes)))
+            expected = sorted(range(classes), key=lambda index: (-logits[index], index))[:top_k]
+            assert [p.index for p in best(logits, names, top_k)] == expected

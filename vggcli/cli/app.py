@@ -221,6 +221,79 @@ def predict(
 
 
 @app.command(cls=Command)
+def compare(
+    context: typer.Context,
+    inputs: options.Inputs = None,
+    recursive: options.Recursive = False,
+    files_from: options.FilesFrom = None,
+    null: options.Null = False,
+    allow_empty: options.AllowEmpty = False,
+    recipe: options.Recipe = None,
+    size: options.Size = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    value_range: options.ValueRange = None,
+    bgr: options.Bgr = None,
+    resize: options.Resize = None,
+    no_exif: options.NoExif = False,
+    allow_truncated: options.AllowTruncated = False,
+    max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
+    max_bytes: options.MaxBytes = DEFAULT_MAX_BYTES,
+    fast_decode: options.FastDecode = False,
+    arch: options.Arch = None,
+    weights: options.Weights = None,
+    labels: options.Labels = None,
+    offline: options.Offline = False,
+    mirror: options.Mirror = None,
+    device: options.Device = "auto",
+    engine: options.Engine = "auto",
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
+    batch_size: options.BatchSize = None,
+    workers: options.Workers = None,
+    against_weights: options.AgainstWeights = None,
+    against_precision: options.AgainstPrecision = "fp32",
+    against_engine: options.AgainstEngine = None,
+    activation: options.Activation = None,
+    format: options.Listing = options.ListingFormat.auto,
+    save: options.SaveReport = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Hold two ways of running a network against each other: how often they give images the same label.
+
+    \b
+      vgg compare photos/ --weights mine.pth --precision bf16
+      vgg compare photos/ --weights new.pth --against-weights old.pth -f json
+
+    The images need no labels.  Exit codes: 0 whether or not labels differ; 1 some inputs failed, or there were none;
+    the others as for predict.
+    """
+    from vggcli.cli.tables import show
+    from vggcli.commands.compare import CompareRequest
+    from vggcli.commands.compare import compare as run
+    from vggcli.images.process import own_process
+
+    request = CompareRequest(
+        inputs=tuple(inputs or ()),
+        recursive=recursive,
+        files_from=files_from,
+        null=null,
+        settings=options.settings(context.params),
+        against_weights=against_weights,
+        against_precision=against_precision,
+        against_engine=against_engine,
+        allow_empty=allow_empty,
+        save=save,
+        quiet=quiet,
+    )
+    with Console() as console, own_process(max_pixels):
+        listing, code = run(request, console)
+    if listing is not None:
+        show(listing, format.value)
+    raise typer.Exit(code)
+
+
+@app.command(cls=Command)
 def inspect(
     file: Annotated[
         str,

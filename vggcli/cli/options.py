@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,7 +14,11 @@ from vggcli.cli import completion
 from vggcli.engines import EngineName, PrecisionName
 from vggcli.output import formats
 
+if TYPE_CHECKING:
+    from vggcli.settings import Settings
+
 INPUT, MODEL, NUMBERS, OUTPUT = GROUPS = ("Inputs", "Model", "Numbers and speed", "Output")
+AGAINST = "The other side"  # of a comparison
 
 
 def group(parameter: Any) -> str:
@@ -20,6 +26,15 @@ def group(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return "Arguments"
     return parameter.rich_help_panel or "Options"
+
+
+def settings(given: Mapping[str, Any]) -> Settings:
+    """What a network is opened with, from the parameters of a command, which have the names of the options."""
+    from vggcli.settings import Settings
+
+    named = {field.name: given[field.name] for field in fields(Settings) if field.name in given}
+    named["value_range"] = int(named["value_range"]) if named["value_range"] else None
+    return Settings(**named, exif=not given["no_exif"])
 
 
 class ListingFormat(str, Enum):
@@ -359,6 +374,40 @@ SortLink = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what --sort-into would do.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing but results and failures.", rich_help_panel=OUTPUT)
+]
+
+AgainstWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--against-weights",
+        metavar="FILE|demo",
+        help="Weights of the other side.  [default: the same]",
+        autocompletion=completion.demo_and_files,
+        rich_help_panel=AGAINST,
+        show_default=False,
+    ),
+]
+AgainstPrecision = Annotated[
+    PrecisionName,
+    typer.Option("--against-precision", help="What the other side computes in.", rich_help_panel=AGAINST),
+]
+AgainstEngine = Annotated[
+    EngineName | None,
+    typer.Option(
+        "--against-engine",
+        help="What computes the other side.  [default: the same]",
+        rich_help_panel=AGAINST,
+        show_default=False,
+    ),
+]
+
+SaveReport = Annotated[
+    bool,
+    typer.Option(
+        "--save",
+        help="Leave a report beside the weights: where it finds bf16 harmless, --precision auto takes bf16 for them.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 Listing = Annotated[ListingFormat, typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.")]

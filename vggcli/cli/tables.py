@@ -68,7 +68,8 @@ def _table(listing: Listing, on_terminal: bool) -> str:
         table.add_row(*[Text(_cell(cell)) for cell in row])
     for name, value in listing.facts.items():
         console.print(Text.assemble((f"{name:<12}", "bold"), printable(value)), soft_wrap=True)
-    console.print(table)
+    if listing.columns:
+        console.print(table)
     # Rich pads every line to the width of the table, which a terminal does not show and a diff does.
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 

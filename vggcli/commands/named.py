@@ -28,7 +28,7 @@ def must_fetch(settings: Settings) -> bool:
 
 
 def nothing_is_there(
-    inputs: tuple[str, ...], recursive: bool, files_from: str | None, null: bool, column: str | None
+    inputs: tuple[str, ...], recursive: bool, files_from: str | None, null: bool, column: str | None = None
 ) -> bool:
     """Whether all that was named comes to no image at all; False where only a pipe or a server could tell.
 

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from vggcli import __version__
 from vggcli.classifier import Classifier
@@ -18,19 +19,18 @@ from vggcli.commands.request import Request
 from vggcli.commands.sorting import Sorting
 from vggcli.engines import Engine, choice
 from vggcli.errors import StoppedError
-from vggcli.images import counting, discover
+from vggcli.images import discover
 from vggcli.images.access import Access
 from vggcli.images.recipe import RECIPES
 from vggcli.network import labels
 from vggcli.output.formats import choose_format
-from vggcli.output.predictions import PredictionCodec
-from vggcli.output.resume import ResumableOutput, open_output
-from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import check_file
 from vggcli.records import Provenance, Record
-from vggcli.weights import neighbours, store
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.model import check_classifies
+
+if TYPE_CHECKING:
+    from vggcli.output.resume import ResumableOutput
 
 _EMPTY = "there was nothing to classify; with --allow-empty that is no failure"
 _TICK_SECONDS = 0.5  # how often a waiting thread looks for interruptions
@@ -112,6 +112,9 @@ def _nothing(text: str) -> None:
 
 
 def _check_sources(request: Request, output: Path, weights: str | Path | None) -> None:
+    from vggcli.output.sources import check_output_is_no_source
+    from vggcli.weights import neighbours
+
     recipe, beside = request.settings.recipe, neighbours.paths(weights) if isinstance(weights, Path) else ()
     named = recipe if isinstance(recipe, str) and recipe not in RECIPES else None
     sources = (weights, *beside, named, request.settings.labels, request.files_from)
@@ -173,6 +176,11 @@ class _Prediction:
             self._console.note(f"there is no {path}: {hint}")
 
     def _run(self) -> None:
+        # Here and not above, while the network is compiled on another thread: nobody waits for these imports.
+        from vggcli.images import counting
+        from vggcli.output.predictions import PredictionCodec
+        from vggcli.output.resume import open_output
+
         request = self._request
         engine = self._pipeline.wait_for_engine()
         if engine is None:
@@ -260,23 +268,28 @@ class _Prediction:
             self._sorting.take_image(item, label)
 
     def _provenance(self, engine: Engine) -> Provenance:
-        classifier, model = self._classifier, self._classifier.model
-        # Only a file can be resumed, so only then is the fingerprint worth its time.
-        fingerprint = store.fingerprint(model.path) if self._request.output is not None else ""
+        request, classifier, model = self._request, self._classifier, self._classifier.model
+        # Only a file can be resumed, so only then are the fingerprints worth their time.
+        weights = names = ""
+        if request.output is not None:
+            from vggcli.weights import store
+
+            weights, names = store.fingerprint(model.path), labels.digest(model.labels)
         return Provenance(
             version=__version__,
             weights=model.name,
-            weights_fingerprint=fingerprint,
+            weights_fingerprint=weights,
             variant=model.variant,
             dialect=model.reading.layout.name,
             preprocessing=classifier.preprocessing,
-            labels=labels.digest(model.labels),
+            labels=names,
             engine=engine.name,
             device=engine.device,
             precision=engine.precision,
             top_k=self._selection.top_k,
             min_prob=self._selection.min_prob,
             recipe_source=model.recipe.source,
+            precision_source=choice.why(request.settings.precision, model, engine),
         )
 
     def _say_interrupted(self) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vggcli.errors import InputError, UsageError
 from vggcli.images.access import Access
 from vggcli.images.item import Input
-from vggcli.output.sorting import Sorter
 from vggcli.records import Record
+
+if TYPE_CHECKING:
+    from vggcli.output.sorting import Sorter
 
 
 class Sorting:
@@ -44,9 +47,12 @@ class Sorting:
     ) -> None:
         self._folder, self._dry_run, self._note, self._say = folder, dry_run, note, say
         self._verb = "link" if link else "copy"
-        self._sorter = None if folder is None else Sorter(folder, link=link, dry_run=dry_run, access=access)
+        self._sorter: Sorter | None = None
         self.failed = 0
-        if self._sorter is not None:
+        if folder is not None:
+            from vggcli.output.sorting import Sorter
+
+            self._sorter = Sorter(folder, link=link, dry_run=dry_run, access=access)
             self._sorter.check(inputs, recursive)
         for option, given in (("--link", link), ("--dry-run", dry_run)):
             if given and folder is None:

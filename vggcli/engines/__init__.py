@@ -22,6 +22,7 @@ class Engine(Protocol):
         name: "torch" or "openvino".
         device: "cpu", "cuda:0", ...
         precision: "fp32", "bf16" or "fp16": what really runs.
+        fast_precision: what "auto" takes on this device where nothing speaks against it.
         batch_size: the batch that this device likes, as measured.
         depth: batches that may be in flight at once.
     """
@@ -29,6 +30,7 @@ class Engine(Protocol):
     name: str
     device: str
     precision: str
+    fast_precision: str
     batch_size: int
     depth: int
 

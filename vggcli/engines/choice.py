@@ -78,16 +78,41 @@ def open_engine(
             _log.warning("PyTorch runs; OpenVINO is faster on a CPU and starts sooner: %s", openvino.INSTALL)
     from vggcli.engines.torch import TorchEngine
 
+    if precision == "auto" and not model.architecture.batch_norm and _is_old(device, on_cpu):
+        precision = "fp32"  # the fast type of such a GPU is fp16, and the report is of bf16
     return TorchEngine(model, "cpu" if on_cpu else device, precision, outputs, threads)
 
 
 def resolve_precision(precision: str, model: Model) -> str:
-    """The precision asked for, with "auto" narrowed to fp32 for networks without batch norm.
+    """The precision asked for, with "auto" narrowed to fp32 for networks without batch norm of which nothing is known.
 
-    Nothing keeps their activations near zero, so the 8 bits of bf16 go to what all images have in common: measured on a
-    vgg11 fitted to 100 photos, bf16 changed 3 of the labels, where on a vgg16_bn it moved no probability by 0.0003.
+    Of networks that were really trained bf16 changes as little without batch norm as with it; of ones with random
+    features it changes labels (docs/numbers.md).  No file says which it is, so a report beside it has to.
     """
-    return "fp32" if precision == "auto" and not model.architecture.batch_norm else precision
+    if precision != "auto" or model.architecture.batch_norm:
+        return precision
+    report = model.bf16_report
+    return "auto" if report is not None and report.is_harmless else "fp32"
+
+
+def why(precision: str, model: Model, engine: Engine) -> str:
+    """Why an engine computes in its precision, a few words; empty where that was asked for or is the device's own.
+
+    Args:
+        precision: what was asked for.
+        model: what the engine runs.
+        engine: opened by `open_engine`.
+    """
+    if precision != "auto" or model.architecture.batch_norm or engine.fast_precision == "fp32":
+        return ""
+    if model.bf16_report is not None:
+        return str(model.bf16_report)
+    return f"without batch norm, and no report says that {engine.fast_precision} keeps its labels"
+
+
+def _is_old(device: str, on_cpu: bool) -> bool:
+    """Whether the device's fast type is fp16."""
+    return not on_cpu and devices.torch_precision("auto", devices.torch_devices(device)) == "fp16"
 
 
 def _has_gpu() -> bool:

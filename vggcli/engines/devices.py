@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vggcli.engines import cpu
 from vggcli.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
@@ -127,20 +128,12 @@ def torch_precision(asked: str, targets: list[torch.device]) -> str:
     if asked == "auto":
         if kind == "cuda":
             return "fp16" if old else "bf16"
-        return "bf16" if kind == "cpu" and cpu_has_bf16() else "fp32"
+        return "bf16" if kind == "cpu" and cpu.has_amx() else "fp32"
     if asked == "bf16" and old:
         raise DeviceError("cannot compute in", "bf16", f"{old[0]} is too old for it", "Use fp16 or fp32")
     if asked == "fp16" and kind == "cpu":
         raise DeviceError("cannot compute in", "fp16", "torch has no fast half precision on CPUs", "Use bf16 or fp32")
     return asked
-
-
-def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 in hardware (AVX512-BF16 or AMX); elsewhere bf16 is emulated and slow."""
-    import torch
-
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -23,6 +23,7 @@ from vggcli.network.layers import (
     Layer,
     Linear,
     Pool,
+    Shape,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 # The linear layers see their batch filled up to a multiple of this many rows.  Matrix products pick their blocking, and
 # with it the order of their sums, by the number of rows; filled up, an image has the same logits to the bit in whatever
 # batch it lands, so that a resumed run repeats an uninterrupted one.  A multiple of the row blocks in use (6, 8, 12);
-# the linear layers are bound by reading their weights, so the rows cost next to nothing.
+# the linear layers are bound by reading their weights, so the rows cost next to nothing.  OpenVINO's see one number of
+# rows only, that of the engine's own batch, so that full batches are not filled up at all: where it was measured 72
+# and 96 rows of one image differed, multiples of 24 though they are.
 ROWS = 24
 
 
@@ -103,7 +106,7 @@ def steps(model: Model, outputs: Sequence[str] | None = None, *, fold: bool = Tr
         fold: join batch norm; without it the sums are those of the network as it was trained.
     """
     group: list[Layer] = []
-    points = _points(model.architecture, check(outputs, model.architecture))
+    points = _points(model, check(outputs, model.architecture))
     for (layer, names), (following, _) in zip(points, [*points[1:], (None, ())], strict=True):
         group.append(layer)
         if names or not _joins(following, group, fold):
@@ -117,15 +120,19 @@ def _joins(following: Layer | None, group: list[Layer], fold: bool) -> bool:
     return isinstance(following, Activation) and isinstance(group[-1], Conv2d | Linear | BatchNorm)
 
 
-def _points(architecture: Architecture, outputs: Sequence[str]) -> list[tuple[Layer, tuple[str, ...]]]:
+def _points(model: Model, outputs: Sequence[str]) -> list[tuple[Layer, tuple[str, ...]]]:
     """The layers up to the last output, each with the names that its result is asked for under."""
+    architecture, size = model.architecture, model.recipe.size
     asked = {name: architecture.layer(name) for name in outputs}
     points: list[tuple[Layer, tuple[str, ...]]] = []
+    shape: Shape = (architecture.in_channels, size, size)
     for layer in architecture.layers():
         names = tuple(name for name, meant in asked.items() if meant == layer)
-        if isinstance(layer, Dropout):  # the identity at inference
-            before, known = points.pop()
-            points.append((before, known + names))
+        before, shape = shape, layer.output(shape)
+        # The identity at inference, and that of maps which have the wanted size.
+        if isinstance(layer, Dropout) or (isinstance(layer, AdaptiveAvgPool) and shape == before):
+            last, known = points.pop()
+            points.append((last, known + names))
         else:
             points.append((layer, names))
     while not points[-1][1]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vggcli.engines import devices, folding
+from vggcli.engines import cpu, devices, folding
 from vggcli.engines.openvino_import import import_openvino
 from vggcli.engines.pages import PageDropper
 from vggcli.errors import DeviceError
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from vggcli.weights.model import Model
 
-# Measured on 2 and 4 cores: larger batches cost memory (13 MB of activations per image in fp32) and win nothing.
-BATCH_SIZE = 8
 INSTALL = "pip install openvino"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 # How the CPU plugin, oneDNN in it, the C++ library and the system say that memory was refused.  The plugin also fails
@@ -41,7 +39,7 @@ class OpenVINOEngine:
 
     Args:
         model: weights and architecture.
-        precision: "auto" takes bf16 where the CPU computes in it, else fp32.
+        precision: "auto" takes bf16 where the CPU has AMX for it, else fp32.
         outputs: names of layers; only what they need is computed, and only they are copied.
         threads: cores to compute on; None for those that this process may use.  OpenVINO takes no more than there are.
 
@@ -69,10 +67,12 @@ class OpenVINOEngine:
             core = import_openvino().Core()
             capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             self.precision = _precision(precision, capabilities)
+            self.fast_precision = _precision("auto", capabilities)
+            self.batch_size = cpu.batch_size(self.precision, cpu.has_amx())
             # Until the first answer: the weights are laid out in it.
             self._page_dropper = PageDropper(model.forget_pages)
             try:
-                graph, self._positions = _graph(model, self._outputs)
+                graph, self._positions = _graph(model, self._outputs, self.batch_size)
                 compiled = core.compile_model(graph, "CPU", _config(self.precision, threads or devices.cores()))
                 self._free: list[Any] = [compiled.create_infer_request() for _ in range(self.depth)]
             except BaseException:
@@ -85,10 +85,15 @@ class OpenVINOEngine:
                 "cannot use the engine", "openvino", _first_line(error), "Run with --engine torch"
             ) from error
         self._compiled: Any = compiled
-        self.batch_size = BATCH_SIZE
 
     def start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
-        """See `Engine.start`."""
+        """See `Engine.start`; what is larger than the engine's own batch is computed in such batches."""
+        if len(batch) <= self.batch_size:
+            return self._start(batch)
+        parts = [self._start(batch[at : at + self.batch_size]) for at in range(0, len(batch), self.batch_size)]
+        return lambda: _joined([part() for part in parts])
+
+    def _start(self, batch: NDArray[np.uint8]) -> Callable[[], dict[str, NDArray[np.float32]]]:
         if self._compiled is None:
             raise devices.closed(self.name)
         try:
@@ -122,7 +127,7 @@ class OpenVINOEngine:
 
 def _precision(asked: str, capabilities: list[str]) -> str:
     if asked == "auto":
-        return "bf16" if "BF16" in capabilities else "fp32"
+        return "bf16" if "BF16" in capabilities and cpu.has_amx() else "fp32"
     if asked == "fp16" and "FP16" not in capabilities:
         raise DeviceError(
             "cannot compute in", "fp16", "this CPU has no half-precision arithmetic", "Use --precision auto or fp32"
@@ -142,25 +147,34 @@ def _config(precision: str, threads: int) -> dict[str, Any]:
     }
 
 
-def _graph(model: Model, outputs: tuple[str, ...]) -> tuple[Any, dict[str, int]]:
-    """From images (N, size, size, channels) uint8, any N, to the outputs, float32; and the place of each of those."""
+def _joined(parts: list[dict[str, NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
+    import numpy as np
+
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _graph(model: Model, outputs: tuple[str, ...], rows: int) -> tuple[Any, dict[str, int]]:
+    """From images (N, size, size, channels) uint8, N up to `rows`, to the outputs, float32; and the place of each."""
     import numpy as np
     from openvino import Model as Graph
     from openvino import opset13 as op
 
     recipe = model.recipe
     images = op.parameter([-1, recipe.size, recipe.size, recipe.channels], np.uint8, name="images")
+    # Channel after channel first, while they are bytes: arithmetic on three neighbours takes ten times as long.
+    node = op.transpose(images, op.constant(np.array([0, 3, 1, 2])))
     # (x / 255 - mean) / std, as one multiplication and one addition; without the 255 where values go that far.
     scale = (1 / (255 // recipe.value_range * np.array(recipe.std))).astype(np.float32)
     shift = (-np.array(recipe.mean) / np.array(recipe.std)).astype(np.float32)
-    node = op.add(op.multiply(op.convert(images, "f32"), op.constant(scale)), op.constant(shift))
-    node = op.transpose(node, op.constant(np.array([0, 3, 1, 2])))
+    scale, shift = scale.reshape(1, -1, 1, 1), shift.reshape(1, -1, 1, 1)
+    node = op.add(op.multiply(op.convert(node, "f32"), op.constant(scale)), op.constant(shift))
     flat = False
     results: list[Any] = []
     positions: dict[str, int] = {}
     for step in folding.steps(model, outputs):
         if step.is_flat and not flat:
-            node, flat = _padded_rows(op.reshape(node, op.constant(np.array([0, -1])), special_zero=True)), True
+            node = _padded_rows(op.reshape(node, op.constant(np.array([0, -1])), special_zero=True), rows)
+            flat = True
         node = _node(step, node)
         if step.outputs:
             positions |= dict.fromkeys(step.outputs, len(results))
@@ -168,13 +182,13 @@ def _graph(model: Model, outputs: tuple[str, ...]) -> tuple[Any, dict[str, int]]
     return Graph(results, [images], model.variant), positions
 
 
-def _padded_rows(node: Any) -> Any:
-    """(N, features) to (N rounded up to a multiple of `folding.ROWS`, features), with zeros."""
+def _padded_rows(node: Any, rows: int) -> Any:
+    """(N, features) to (`rows`, features), with zeros: see `folding.ROWS`."""
     import numpy as np
     from openvino import opset13 as op
 
     count = op.gather(op.shape_of(node), op.constant(np.array([0])), op.constant(np.array(0)))
-    missing = op.floor_mod(op.negative(count), op.constant(np.array([folding.ROWS])))
+    missing = op.subtract(op.constant(np.array([rows])), count)
     end = op.concat([missing, op.constant(np.array([0]))], 0)
     return op.pad(node, op.constant(np.array([0, 0])), end, "constant")
 

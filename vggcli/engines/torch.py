@@ -53,6 +53,7 @@ class TorchEngine:
         targets = devices.torch_devices(device)
         on_gpu = targets[0].type != "cpu"
         self.precision = devices.torch_precision(precision, targets)
+        self.fast_precision = devices.torch_precision("auto", targets)
         self.device = ",".join(str(target) for target in targets)
         self.batch_size = GPU_BATCH_SIZE if on_gpu else CPU_BATCH_SIZE
         self.depth = 2 * len(targets) if on_gpu else 1

@@ -15,6 +15,10 @@ from vggcli.images.access import Access, UnreadableError
 from vggcli.images.attempt import Attempt
 from vggcli.images.item import Input, is_special
 
+# A file up to this size is read at once: every look into it else lets another thread take the interpreter, and most
+# photos fit in.
+_READ_WHOLE_BYTES = 1 << 20
+
 
 @contextmanager
 def open_bytes(item: Input, access: Access, attempt: Attempt) -> Iterator[IO[bytes]]:
@@ -93,18 +97,31 @@ def _stream(item: Input, access: Access, attempt: Attempt) -> IO[bytes]:
     _refuse_special(os.stat(path), path)  # opening some devices sets them going
     # O_NONBLOCK: opening a FIFO without a writer would wait for ever, if one took the file's place since.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    stream = _File(io.FileIO(os.open(path, flags)))
+    file = io.FileIO(os.open(path, flags))
     try:
-        stream.attempt = attempt
-        status = os.fstat(stream.fileno())
+        status = os.fstat(file.fileno())
         _refuse_special(status, path)
         if status.st_size == 0:
             raise InputError("empty", item.name, "the file is empty")
         _refuse_large(status.st_size, item, max_bytes)
+        if status.st_size > _READ_WHOLE_BYTES:
+            stream = _File(file)
+            stream.attempt = attempt
+            return stream
+        data = _first_bytes(file, status.st_size)
     except BaseException:
-        stream.close()
+        file.close()
         raise
-    return stream
+    file.close()
+    return _in_memory(data, item, "the file is empty", max_bytes, attempt)
+
+
+def _first_bytes(file: io.FileIO, size: int) -> bytes:
+    """As many as these, or all that there are."""
+    data = file.read(size) or b""
+    while len(data) < size and (more := file.read(size - len(data))):  # some file systems give less at a time
+        data += more
+    return data
 
 
 def _in_memory(data: bytes, item: Input, why_not: str, max_bytes: int, attempt: Attempt) -> IO[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -235,4 +234,6 @@ def _index(value: object) -> int | None:
 
 def digest(names: Sequence[str]) -> str:
     """A short fingerprint of a list of names, to tell one list from another."""
+    import hashlib
+
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:12]

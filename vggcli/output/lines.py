@@ -11,12 +11,16 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from vggcli.output.codec import R, RowCodec
-from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import Stream
 from vggcli.text import escape, escape_json, guard_formula
+
+if TYPE_CHECKING:
+    from vggcli.output.sidecar import RunSettings
+
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)  # `json.dumps` would make one for each record
 
 
 def encode_tsv(codec: RowCodec[R], record: R) -> bytes:
@@ -50,7 +54,7 @@ def json_line(fields: dict[str, Any]) -> bytes:
     Raises:
         ValueError: it holds NaN or an infinity.
     """
-    text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    text = _JSON.encode(fields)
     # Outside its strings JSON is plain ASCII, so whatever is found here stands in a string, where \uXXXX is allowed.
     return (escape_json(text) + "\n").encode()
 

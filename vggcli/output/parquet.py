@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vggcli import files
 from vggcli.errors import OutputError, UsageError
@@ -17,9 +17,11 @@ from vggcli.json_reader import parse_json
 from vggcli.output.codec import R, RowCodec
 from vggcli.output.lines import LineSink, json_line
 from vggcli.output.readback import LONGEST_LINE
-from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import in_plain_words, open_file
 from vggcli.text import from_unicode, to_unicode
+
+if TYPE_CHECKING:
+    from vggcli.output.sidecar import RunSettings
 
 # A row group ends at whichever comes first, so that memory is bounded for long rows as well: the values are those in
 # the lists of the rows, of which a prediction holds four (about 100 MB for `--top-k 1000`).

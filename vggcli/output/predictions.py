@@ -15,7 +15,6 @@ from vggcli.output.codec import RowCodec, RowPlace, path_of
 from vggcli.output.formats import FORMATS
 from vggcli.output.sinks import Sink
 from vggcli.output.stream import Stream
-from vggcli.output.table import TableSink
 from vggcli.records import TRUNCATED, Record
 
 if TYPE_CHECKING:
@@ -118,6 +117,8 @@ class PredictionCodec(RowCodec[Record]):
         return fields
 
     def table(self, stream: Stream, *, is_terminal: bool) -> Sink[Record]:
+        from vggcli.output.table import TableSink
+
         return TableSink(stream, is_terminal=is_terminal, top_k=self._top_k)
 
     def _check(self, record: Record) -> None:

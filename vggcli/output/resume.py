@@ -16,19 +16,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Generic
+from typing import TYPE_CHECKING, BinaryIO, Generic
 
 from vggcli import files
 from vggcli.errors import UsageError
 from vggcli.images.discover import Input
 from vggcli.json_reader import shown
 from vggcli.output.codec import R, RowCodec
-from vggcli.output.lines import LineSink
-from vggcli.output.parquet import journal_path, restore
-from vggcli.output.readback import header_end, read_back
-from vggcli.output.sidecar import RunSettings, compare_sidecar, sidecar_path, write_sidecar
 from vggcli.output.sinks import Sink, open_sink
 from vggcli.output.stream import in_plain_words, is_regular, is_stdout
+
+if TYPE_CHECKING:
+    from vggcli.output.lines import LineSink
+    from vggcli.output.sidecar import RunSettings
 
 _COPY_BYTES = 1 << 20
 
@@ -146,6 +146,8 @@ class ResumableOutput(Generic[R]):
         self._sink.suspend()
 
     def _skip_done(self, inputs: Iterator[Input], old: _Old[R], see_kept: Callable[[Input, str], None] | None) -> None:
+        from vggcli.output.readback import header_end, read_back
+
         with old.lines.open("rb") as file:
             end = header_end(file, old.format, old.codec, old.where)
             for number, written in enumerate(read_back(file, old.format, old.codec, old.where), start=1):
@@ -229,6 +231,10 @@ def open_output(
             why = "a table is for people" if format == "table" else "it needs a file"
             raise UsageError("cannot resume", "", why, "Use -o FILE with the format tsv, csv, jsonl or parquet")
         return ResumableOutput(open_sink(format, output, codec, overwrite=overwrite), settings, is_resumable=False)
+    from vggcli.output.lines import LineSink
+    from vggcli.output.parquet import journal_path, restore
+    from vggcli.output.sidecar import compare_sidecar, sidecar_path, write_sidecar
+
     target = Path(os.path.realpath(output))
     files.remove_stale(target.parent)
     lines = journal_path(target) if format == "parquet" else target

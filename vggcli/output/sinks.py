@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vggcli.output.codec import R, RowCodec
-from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import is_stdout, open_file, open_stdout
+
+if TYPE_CHECKING:
+    from vggcli.output.sidecar import RunSettings
 
 R_contra = TypeVar("R_contra", contravariant=True)
 

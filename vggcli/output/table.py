@@ -9,13 +9,16 @@ import io
 import os
 import shutil
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vggcli.output.codec import path_of
 from vggcli.output.paths import PathColumn
-from vggcli.output.sidecar import RunSettings
 from vggcli.output.stream import Stream
 from vggcli.records import TRUNCATED, Prediction, Record
 from vggcli.text import printable
+
+if TYPE_CHECKING:
+    from vggcli.output.sidecar import RunSettings
 
 WIDTH_WITHOUT_TERMINAL = 100
 _SMALLEST = 36  # on a narrower terminal the lines wrap: less of a path or a label says nothing

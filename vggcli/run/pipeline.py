@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from vggcli.engines import Engine
@@ -67,11 +68,17 @@ class Pipeline:
     ) -> None:
         self._inputs, self._loader, self._open_engine = inputs, loader, open_engine
         self._batch_size = batch_size
-        self._changed = threading.Condition()  # guards everything below
+        self._lock = threading.Lock()  # guards everything below; each kind of thread waits for its own word
+        self._room = threading.Condition(self._lock)  # to the decoders: the window has room
+        self._ready = threading.Condition(self._lock)  # to the inference thread: a batch, or room for results
+        self._given = threading.Condition(self._lock)  # to the reader: results, the engine, the end
         self._pulling = threading.Lock()
         self._jobs: deque[Job] = deque()
+        self._front = self._front_images = 0  # jobs at the front that are done, and their images
+        self._batch = 1  # images that the inference thread waits for
         self._results: deque[Result] = deque()
         self._window = _SLACK_BATCHES * (batch_size or 8) + workers
+        self._enough = self._window - (batch_size or 8)  # jobs from which on a single decoder works ahead
         self._exhausted = self._stopped = self._finished = False
         self._decode_timeout = decode_timeout
         self._clock = RunningClock()
@@ -81,15 +88,15 @@ class Pipeline:
         self._input_error: BaseException | None = None
         self._error: BaseException | None = None
         self.engine: Engine | None = None
-        for _ in range(workers):
-            self._spawn(self._decode)
+        for number in range(workers):
+            self._spawn(partial(self._decode, number == 0))
         self._inference = self._spawn(self._infer)
 
     def wait_for_engine(self) -> Engine | None:
         """The opened engine, None when the pipeline was stopped first; raises what opening it raised."""
-        with self._changed:
+        with self._lock:
             while self.engine is None and not self._stopped:
-                self._changed.wait(_TICK_SECONDS)
+                self._given.wait(_TICK_SECONDS)
         if self.engine is None and self._error is not None:
             raise self._error
         return self.engine
@@ -103,14 +110,16 @@ class Pipeline:
             UsageError: from the inputs, likewise.
         """
         while True:
-            with self._changed:
+            with self._lock:
                 while not self._results and not self._finished:
-                    self._changed.wait(_TICK_SECONDS)
+                    self._given.wait(_TICK_SECONDS)
                 if not self._results:
                     break
+                was_full = self._is_full()
                 result = self._results.popleft()
                 self._waiting_bytes -= result.nbytes
-                self._changed.notify_all()
+                if was_full and not self._is_full():
+                    self._ready.notify()
             yield result
         if self._error is not None:
             raise self._error
@@ -131,9 +140,9 @@ class Pipeline:
         timer.start()
 
     def _abandon(self) -> None:
-        with self._changed:
+        with self._lock:
             self._finished = True
-            self._changed.notify_all()
+            self._given.notify_all()
 
     @staticmethod
     def _spawn(target: Callable[[], None]) -> threading.Thread:
@@ -142,11 +151,16 @@ class Pipeline:
         thread.start()
         return thread
 
-    def _decode(self) -> None:
-        """A decoding thread."""
-        while (job := self._next_job()) is not None:
+    def _decode(self, goes_ahead: bool = True) -> None:
+        """A decoding thread.
+
+        Args:
+            goes_ahead: it fills the window; the others only see to it that batches are there in time, since on a CPU
+                each of them takes a core from the batch that is computed, and all cores wait for that one.
+        """
+        while (job := self._next_job(goes_ahead)) is not None:
             decoded, failure = self._load(job)
-            with self._changed:
+            with self._lock:
                 if job.done:  # it timed out
                     self._abandoned -= 1
                     if not self._missing:
@@ -157,7 +171,7 @@ class Pipeline:
                     job.image = decoded.pixels
                     job.result.truncated, job.result.picture = decoded.truncated, decoded.picture
                 job.result.error, job.done = failure, True
-                self._changed.notify_all()
+                self._say_done()
 
     def _load(self, job: Job) -> tuple[Decoded | None, InputError | None]:
         item = job.result.item
@@ -170,10 +184,10 @@ class Pipeline:
             why = f"decoding it failed unexpectedly ({type(error).__name__}: {error})"
             return None, InputError("damaged", item.name, why)
 
-    def _next_job(self) -> Job | None:
-        with self._changed:
-            while len(self._jobs) >= self._window and not self._stopped:
-                self._changed.wait(_TICK_SECONDS)
+    def _next_job(self, goes_ahead: bool) -> Job | None:
+        with self._lock:
+            while len(self._jobs) >= (self._window if goes_ahead else self._enough) and not self._stopped:
+                self._room.wait(_TICK_SECONDS)
         with self._pulling:
             if self._exhausted or self._stopped:
                 return None
@@ -181,10 +195,10 @@ class Pipeline:
                 item = next(self._inputs, None)
             except BaseException as error:
                 self._input_error, item = error, None
-            with self._changed:
+            with self._lock:
                 if item is None:
                     self._exhausted = True
-                    self._changed.notify_all()
+                    self._ready.notify()
                     return None
                 job = Job(item, Attempt(self._clock.seconds))
                 self._jobs.append(job)
@@ -195,26 +209,29 @@ class Pipeline:
         try:
             engine = self._open_engine()
             size = self._batch_size or engine.batch_size
-            with self._changed:
+            with self._lock:
                 self.engine = engine
                 self._window = max(self._window, _SLACK_BATCHES * size)
-                self._changed.notify_all()
+                self._enough = self._window - size * (engine.device == "cpu")
+                self._given.notify_all()
+                self._room.notify_all()
             Inference(engine, size).run(self._take, self._give)
             self._error = self._input_error
         except BaseException as error:
             self._error = error
-        with self._changed:
+        with self._lock:
             self._stopped = self._finished = True
-            self._changed.notify_all()
+            self._given.notify_all()
+            self._room.notify_all()
 
     def _give(self, results: list[Result]) -> None:
-        with self._changed:
+        with self._lock:
             self._results.extend(results)
             self._waiting_bytes += sum(result.nbytes for result in results)
-            self._changed.notify_all()
+            self._given.notify()
             # A slow reader of the results (a pager, say) slows the whole pipeline down instead of filling the memory.
             while self._is_full() and not self._stopped:
-                self._changed.wait(_TICK_SECONDS)
+                self._ready.wait(_TICK_SECONDS)
 
     def _is_full(self) -> bool:
         return len(self._results) > _MAX_WAITING_RESULTS or (self._waiting_bytes > _MAX_WAITING_BYTES)
@@ -230,34 +247,48 @@ class Pipeline:
             An empty list when there is no full batch and the engine has other work; None after the last one.
         """
         deadline = float("inf")
-        with self._changed:
+        with self._lock:
+            self._batch = size
             while not self._stopped:
-                ready, images = self._ready(size)
-                # A window full of failures is never a batch.
-                if images == size or ready >= self._window or (self._exhausted and ready == len(self._jobs)):
+                if self._is_batch():
                     break
                 if not idle:
                     return []
                 now = time.monotonic()
-                deadline = min(deadline, now + LINGER_SECONDS) if ready else deadline
+                deadline = min(deadline, now + LINGER_SECONDS) if self._front else deadline
                 if now >= deadline:
                     break
-                self._changed.wait(LINGER_SECONDS if ready else _TICK_SECONDS)
+                self._ready.wait(LINGER_SECONDS if self._front else _TICK_SECONDS)
                 self._give_up_stuck()
             if self._stopped:
                 return None
-            taken = [self._jobs.popleft() for _ in range(ready)]
-            self._changed.notify_all()
-        return taken or None
+            return self._front_jobs(size) or None
 
-    def _ready(self, size: int) -> tuple[int, int]:
-        """How many jobs at the front are done, counted up to `size` images; and how many images they have."""
-        jobs = images = 0
-        for job in self._jobs:
-            if not job.done or images == size:
-                break
-            jobs, images = jobs + 1, images + (job.image is not None)
-        return jobs, images
+    def _front_jobs(self, size: int) -> list[Job]:
+        """The jobs at the front that are done, up to `size` images; there is room for others now."""
+        jobs: list[Job] = []
+        images = 0
+        while self._front and images < size:
+            jobs.append(self._jobs.popleft())
+            images += jobs[-1].image is not None
+            self._front -= 1
+        self._front_images -= images
+        self._room.notify_all()
+        return jobs
+
+    def _is_batch(self) -> bool:
+        """Whether waiting brings no more: a batch is there, or the last jobs, or a window of failures."""
+        is_last = self._exhausted and self._front == len(self._jobs)
+        return self._front_images >= self._batch or self._front >= self._window or is_last
+
+    def _say_done(self) -> None:
+        """A job is done: count on at the front, and wake the inference thread for its first image and for its last."""
+        front = self._front
+        while self._front < len(self._jobs) and (job := self._jobs[self._front]).done:
+            self._front += 1
+            self._front_images += job.image is not None
+        if self._front > front and (not front or self._is_batch()):
+            self._ready.notify()
 
     def _give_up_stuck(self) -> None:
         """Turn every job whose decoder hangs into a failure, and put another thread in the decoder's place."""
@@ -270,6 +301,7 @@ class Pipeline:
             job.result.error = InputError("timeout", job.result.item.name, why)
             job.done = True
             job.attempt.give_up()
+            self._say_done()
             self._abandoned += 1
             if self._abandoned <= _MAX_ABANDONED:
                 self._spawn(self._decode)

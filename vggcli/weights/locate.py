@@ -7,7 +7,6 @@ from pathlib import Path
 
 from vggcli.errors import MismatchError, WeightsError
 from vggcli.network import zoo
-from vggcli.web.urls import shown
 from vggcli.weights import store
 
 FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")  # the weights of a model folder, as hubs lay it out
@@ -35,6 +34,8 @@ def locate(weights: str | None, arch: str | None, options: store.FetchOptions) -
     row = zoo.VARIANTS.get(weights)
     file = row.weights if row else zoo.published(weights)
     if file is None:
+        from vggcli.web.urls import shown
+
         near = f"Give a file, {zoo.DEMO}, or the name of a variant such as {zoo.DEFAULT_VARIANT}"
         raise WeightsError("cannot read weights", shown(weights), "there is no such file", near)
     if file.refusal:

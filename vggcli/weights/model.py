@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ from vggcli.weights.reading.reading import Reading
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from vggcli.weights.agreement_report import AgreementReport
 
 _FLOAT32_BYTES = 4
 _LARGEST_GROWTH = 8  # of a file's bytes to float32 weights: four for int8, twice where tensors are tied
@@ -72,6 +75,13 @@ class Model:
     def has_independent_labels(self) -> bool:
         """Whether several classes, or none, may be those of an image: a sigmoid each, but not one for two classes."""
         return self.recipe.activation == "sigmoid" and len(self.labels) == self.architecture.num_classes
+
+    @cached_property
+    def bf16_report(self) -> AgreementReport | None:
+        """What a report beside the file says of it in bf16; None without one.  Looked for at the first question."""
+        from vggcli.weights import agreement_report
+
+        return agreement_report.find(self.path, "bf16")
 
     def array(self, key: str) -> NDArray[np.float32]:
         """The tensor of a canonical key, float32 in the network's shape; a view of the mapped file where it can be.

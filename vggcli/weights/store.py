@@ -5,7 +5,6 @@ Files that torchvision has already fetched are used, and torchvision uses what i
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from vggcli.errors import AbsentError, DownloadError, WeightsError
-from vggcli.web.urls import on_mirror, redacted, shown
 
 if TYPE_CHECKING:
     from vggcli.weights.download.progress import Progress
@@ -81,6 +79,8 @@ def fetch(url: str, sha256_prefix: str, options: FetchOptions | None = None) -> 
     found = cached(name)
     if found is not None:
         return found
+    from vggcli.web.urls import on_mirror, redacted
+
     target = cache_folder() / name
     mirror = options.mirror or os.environ.get(MIRROR_VARIABLE)
     sources = on_mirror(mirror, url) if mirror else [url]
@@ -119,6 +119,8 @@ def sha256_prefix_of(file_name: str) -> str | None:
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:
+    from vggcli.web.urls import shown
+
     return WeightsError("cannot read weights", shown(str(path)), error.strerror or str(error), "Check the path")
 
 
@@ -128,6 +130,8 @@ def verify(path: Path, sha256_prefix: str | None = None) -> str:
     Raises:
         WeightsError: the file cannot be read, or its hash begins differently.
     """
+    import hashlib
+
     sha256 = hashlib.sha256()
     try:
         with open(path, "rb") as file:
@@ -159,6 +163,8 @@ def fingerprint(path: Path) -> str:
         size = path.stat().st_size
         if size <= _HASHED_WHOLE_BYTES:
             return f"sha256:{verify(path)}"
+        import hashlib
+
         sha256 = hashlib.sha256(str(size).encode())
         with open(path, "rb") as file:
             for part in range(_SAMPLES + 1):

@@ -11,10 +11,7 @@ from types import TracebackType
 from vggcli.errors import CheckpointError, ForbiddenError
 from vggcli.weights.checkpoint.problems import Forbidden, Unreadable
 from vggcli.weights.checkpoint.recognise import recognise
-from vggcli.weights.checkpoint.safetensors import read_safetensors
 from vggcli.weights.checkpoint.source import WHAT, FileSource, Source
-from vggcli.weights.checkpoint.torch_legacy import read_legacy
-from vggcli.weights.checkpoint.torch_zip import read_zip
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +86,18 @@ def _read(source: Source, thorough: bool) -> Checkpoint:
     with _plain_words(source.name):
         kind = recognise(source)
         root: object
+        # Only the reader that is needed is imported: each brings modules of its own, and a first answer waits for them.
         if kind == "zip":
+            from vggcli.weights.checkpoint.torch_zip import read_zip
+
             root = read_zip(source, thorough)
         elif kind == "legacy":
+            from vggcli.weights.checkpoint.torch_legacy import read_legacy
+
             root = read_legacy(source, thorough)
         else:
+            from vggcli.weights.checkpoint.safetensors import read_safetensors
+
             root, metadata = read_safetensors(source)
     return Checkpoint(source.name, kind, source.size, root, metadata, source)
 

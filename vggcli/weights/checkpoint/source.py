@@ -10,7 +10,6 @@ import threading
 from typing import Protocol
 
 from vggcli.errors import CheckpointError
-from vggcli.web.urls import shown
 from vggcli.weights.checkpoint import limits
 from vggcli.weights.checkpoint.problems import Unreadable, damaged_pickle, truncated
 
@@ -132,12 +131,16 @@ def _open(name: str) -> int:
     try:
         fd = os.open(name, flags)
     except FileNotFoundError as error:
+        from vggcli.web.urls import shown
+
         raise CheckpointError(WHAT, shown(name), "there is no such file", "Check the path") from error
     except PermissionError as error:
         raise CheckpointError(WHAT, name, "permission denied", "Make the file readable for this user") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         if getattr(error, "errno", None) == errno.ENXIO:
             raise CheckpointError(WHAT, name, irregular, "Save the weights to a file first") from error
+        from vggcli.web.urls import shown
+
         raise CheckpointError(
             WHAT, shown(name), getattr(error, "strerror", None) or str(error), "Check the path"
         ) from error

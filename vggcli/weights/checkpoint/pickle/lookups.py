@@ -5,8 +5,6 @@ from __future__ import annotations
 from vggcli.text import printable
 from vggcli.weights.checkpoint import limits
 from vggcli.weights.checkpoint.pickle import allowed, rebuild
-from vggcli.weights.checkpoint.pickle.hostile import is_hostile
-from vggcli.weights.checkpoint.pickle.refusals import forbidden
 from vggcli.weights.checkpoint.pickle.values import Global, Inert, Opaque
 from vggcli.weights.checkpoint.problems import Unreadable, Unsupported
 from vggcli.weights.checkpoint.problems import damaged_pickle as damaged
@@ -40,6 +38,8 @@ class Lookups:
             raise damaged("it asks for too many names")
         found = self._found[module, name] = Global(_dotted(module, name))
         if found.name not in allowed.CALLS:
+            from vggcli.weights.checkpoint.pickle.hostile import is_hostile
+
             odd = max(len(module), len(name)) > limits.NAME_CHARACTERS or not f"{module}{name}".isprintable()
             hostile = odd or is_hostile(_renamed(module), name)
             self._unknown[found.name] = hostile or self._unknown.get(found.name, False)
@@ -92,6 +92,8 @@ class Lookups:
         """
         hostile = [name for name, bad in self._unknown.items() if bad]
         if hostile:
+            from vggcli.weights.checkpoint.pickle.refusals import forbidden
+
             raise forbidden(hostile, list(self._unknown)) from None
         if self._unsupported:
             raise self._unsupported from None
