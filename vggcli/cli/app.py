@@ -21,7 +21,7 @@ from vggcli import __version__
 from vggcli.cli import completion, options
 from vggcli.cli.console import Console, note
 from vggcli.errors import StoppedError, UsageError, VggError, WeightsError
-from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
 
 _NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
@@ -113,6 +113,7 @@ def predict(
     recursive: options.Recursive = False,
     files_from: options.FilesFrom = None,
     null: options.Null = False,
+    column: options.Column = None,
     allow_empty: options.AllowEmpty = False,
     recipe: options.Recipe = None,
     size: options.Size = None,
@@ -126,6 +127,8 @@ def predict(
     max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
     max_bytes: options.MaxBytes = DEFAULT_MAX_BYTES,
     fast_decode: options.FastDecode = False,
+    timeout: options.Timeout = DEFAULT_TIMEOUT,
+    allow_private: options.AllowPrivate = False,
     arch: options.Arch = None,
     weights: options.Weights = None,
     labels: options.Labels = None,
@@ -170,6 +173,7 @@ def predict(
         recursive=recursive,
         files_from=files_from,
         null=null,
+        column=column,
         settings=options.settings(context.params),
         top_k=top_k,
         format=format,

@@ -20,6 +20,7 @@ from vggcli.commands.sorting import Sorting
 from vggcli.engines import Engine, choice
 from vggcli.errors import StoppedError
 from vggcli.images import discover
+from vggcli.images.access import Access
 from vggcli.images.recipe import RECIPES
 from vggcli.network import labels
 from vggcli.output.formats import choose_format
@@ -48,7 +49,7 @@ def predict(request: Request, console: Console) -> int:
     Raises:
         VggError: the run could not begin, or ended before its last input (`StoppedError` after too many failures).
     """
-    discover.check(request.inputs, request.files_from, request.null)
+    discover.check(request.inputs, request.files_from, request.null, request.column)
     choice.check(request.settings.engine, request.settings.device)
     format = choose_format(request.format, request.output, console.shows_results)
     if request.output is not None:
@@ -61,14 +62,21 @@ def predict(request: Request, console: Console) -> int:
         request.recursive,
         link=request.link,
         dry_run=request.dry_run,
+        access=_access(request),
         note=console.note,
         say=say,
     )
     skipped = discover.Skipped()
     found = discover.discover(
-        request.inputs, skipped, recursive=request.recursive, files_from=request.files_from, null=request.null
+        request.inputs,
+        skipped,
+        recursive=request.recursive,
+        files_from=request.files_from,
+        null=request.null,
+        column=request.column,
+        access=_access(request),
     )
-    named = request.inputs, request.recursive, request.files_from, request.null
+    named = request.inputs, request.recursive, request.files_from, request.null, request.column
     if must_fetch(request.settings) and not request.allow_empty and nothing_is_there(*named):
         deque(found, maxlen=0)  # to its end, which is near, and then it is known what to say
         say_skipped(skipped, console.note, say)
@@ -92,6 +100,11 @@ def predict(request: Request, console: Console) -> int:
         console.note(_EMPTY)
         return 1
     return code
+
+
+def _access(request: Request) -> Access:
+    settings = request.settings
+    return Access(settings.max_bytes, settings.timeout, settings.allow_private, keeps=request.sort_into is not None)
 
 
 def _nothing(text: str) -> None:
@@ -131,7 +144,9 @@ class _Prediction:
         self._failures: Counter[str] = Counter()
         self._classified = 0
         self._interruption = Interruption(console, self._say_interrupted)
-        self._pipeline = classifier.pipeline(self._todo(found))  # images decode from here on
+        self._pipeline = classifier.pipeline(
+            self._todo(found), keeps=_access(request).keeps
+        )  # images decode from here on
 
     def run(self) -> int:
         """All records out; the exit code."""
@@ -182,7 +197,13 @@ class _Prediction:
         self._output_is_open.set()
         try:
             leaves_room = not request.quiet and (request.output is not None or not self._console.shares_terminal)
-            counts = counting.count(request.inputs, request.files_from, recursive=request.recursive, null=request.null)
+            counts = counting.count(
+                request.inputs,
+                request.files_from,
+                recursive=request.recursive,
+                null=request.null,
+                column=request.column,
+            )
             with self._console.progress(leaves_room, counts) as progress, self._output as output:
                 self._write(output, progress)
                 if self._interruption.signal is not None:
@@ -193,7 +214,9 @@ class _Prediction:
     def _write(self, output: ResumableOutput[Record], progress: Progress) -> None:
         for result in self._pipeline.results():
             record = self._classifier.record(result, self._selection)
-            self._sorting.take(record)  # before its row is written: a row says that all is done for its input
+            self._sorting.take(
+                record, result.item
+            )  # before its row is written: a row says that all is done for its input
             output.write(record)
             if record.failure is None:
                 self._classified += 1
@@ -242,7 +265,7 @@ class _Prediction:
 
     def _see_kept(self, item: discover.Input, label: str) -> None:
         if label:
-            self._sorting.take_image(item.path, label)
+            self._sorting.take_image(item, label)
 
     def _provenance(self, engine: Engine) -> Provenance:
         request, classifier, model = self._request, self._classifier, self._classifier.model

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggcli.errors import InputError, UsageError
+from vggcli.images.access import Access
+from vggcli.images.item import Input
 from vggcli.records import Record
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ class Sorting:
         folder: that of `--sort-into`; None to sort nothing.
         inputs: as named, which must not lie in it.
         recursive: whether their subfolders are searched.
+        access: how archives and addresses are read.
         note: says a failure.
         say: says what --quiet hides.
 
@@ -38,6 +41,7 @@ class Sorting:
         *,
         link: bool,
         dry_run: bool,
+        access: Access,
         note: Callable[[str], None],
         say: Callable[[str], None],
     ) -> None:
@@ -48,29 +52,29 @@ class Sorting:
         if folder is not None:
             from vggcli.output.sorting import Sorter
 
-            self._sorter = Sorter(folder, link=link, dry_run=dry_run)
+            self._sorter = Sorter(folder, link=link, dry_run=dry_run, access=access)
             self._sorter.check(inputs, recursive)
         for option, given in (("--link", link), ("--dry-run", dry_run)):
             if given and folder is None:
                 raise UsageError(option, "", "it says how --sort-into works, and there is none", "Add --sort-into")
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Record, item: Input) -> None:
         """Sort the image of a record, unless it failed or has no class; see `Sorter.place` for the errors."""
         if record.predictions:
-            self.take_image(record.path, record.predictions[0].label)
+            self.take_image(item, record.predictions[0].label)
 
-    def take_image(self, path: str | None, label: str) -> None:
+    def take_image(self, item: Input, label: str) -> None:
         """Sort an image whose best class is this one."""
-        if self._sorter is None or path is None:
+        if self._sorter is None or item.path is None:
             return
         try:
-            target = self._sorter.place(path, label)
+            target = self._sorter.place(item, label)
         except InputError as error:
             self.failed += 1
-            self._note(f"cannot sort {path}: {error.why}")
+            self._note(f"cannot sort {item.path}: {error.why}")
             return
         if target is not None and self._dry_run:
-            self._say(f"would {self._verb} {path} to {target}")
+            self._say(f"would {self._verb} {item.path} to {target}")
 
     def counts(self) -> str:
         """A part of the run's last line."""

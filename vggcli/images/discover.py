@@ -10,76 +10,17 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from vggcli.errors import UsageError
 from vggcli.images import signatures
+from vggcli.images.access import Access
+from vggcli.images.item import Input, Skipped, Tally, has_image_name, is_special
 
-if TYPE_CHECKING:
-    from vggcli.images.inputs import Content
+__all__ = ["STDIN", "Input", "Skipped", "Tally", "check", "discover", "expand_path", "hint", "is_image_like"]
 
 STDIN = "-"
-
-# Endings of the formats that Pillow decodes, and of those that people would expect it to.
-IMAGE_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .jif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .pfm .avif .avifs "
-    ".jp2 .j2k .jpc .jpf .jpx .j2c .ico .icns .cur .tga .icb .vda .vst .pcx .dcx .dds .sgi .rgb .rgba .bw .psd .qoi "
-    ".xbm .xpm .ras .blp .fits .fit .heic .heif .jxl".split()
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One image to be.
-
-    Attributes:
-        path: as given, or folder as given joined with the names found; None when only `content` was given.
-        given: True when the user named it; False when it was found in a folder.
-        is_stdin: the image comes on standard input; a file may be called "-" too, in a list of paths.
-        content: the image itself, see `vggcli.images.inputs.as_input`; None when it lies under `path`.
-    """
-
-    path: str | None
-    given: bool = True
-    is_stdin: bool = False
-    content: Content | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def name(self) -> str:
-        """What messages call it: its path, else "<bytes>", "<array>" or "<image>"."""
-        if self.path is not None:
-            return self.path
-        if isinstance(self.content, bytes):
-            return "<bytes>"
-        return "<array>" if hasattr(self.content, "dtype") else "<image>"
-
-
-@dataclass(slots=True)
-class Tally:
-    """How many there were, and the first of them."""
-
-    count: int = 0
-    example: str = ""
-
-    def add(self, path: str) -> None:
-        self.example = self.example or path
-        self.count += 1
-
-
-@dataclass(slots=True)
-class Skipped:
-    """What discovery saw in folders and did not take; hidden files and folders do not count.
-
-    Attributes:
-        files: neither named like an image nor beginning like one.
-        folders: inside a folder, without `recursive`.
-        empty_folders: given by the user, and nothing in them was taken.
-    """
-
-    files: Tally = field(default_factory=Tally)
-    folders: Tally = field(default_factory=Tally)
-    empty_folders: list[str] = field(default_factory=list)
+_ARCHIVES = (".tar", ".tgz", ".zip", ".tar.gz")  # see `vggcli.images.addresses`
 
 
 def discover(
@@ -89,27 +30,31 @@ def discover(
     recursive: bool = False,
     files_from: str | None = None,
     null: bool = False,
+    column: str | None = None,
+    access: Access | None = None,
 ) -> Iterator[Input]:
     """Every input as often as it is named, in the order of the command line, then of `files_from`.
 
     Args:
-        inputs: files, folders, or "-" for one image on standard input.
+        inputs: files, folders, archives, addresses, or "-" for one image on standard input.
         skipped: filled while iterating.
         recursive: descend into the folders of folders; loops of links end, and a folder is entered by a link once.
         files_from: a file with one path a line, or "-" for standard input.
         null: the paths in `files_from` end with a zero byte instead of a newline.
+        column: the list is a table, see `vggcli.images.columns`, and the paths are in this column.
+        access: how archives and addresses are read.
 
     Raises:
         UsageError: nothing is asked for, standard input is asked for twice or is closed, or `files_from` cannot be
             read; a list that fails halfway raises it while iterating.
     """
-    check(inputs, files_from, null)
+    check(inputs, files_from, null, column)
     # Opened here, so that a wrong name is found before anything else is done.
-    stream = None if files_from is None else sys.stdin.buffer if files_from == STDIN else open_list(files_from)
-    return _discover(inputs, skipped, recursive, stream, files_from or "", null)
+    listed = iter(()) if files_from is None else open_paths(files_from, null, column)
+    return _discover(inputs, listed, skipped, recursive, access)
 
 
-def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
+def check(inputs: Sequence[str], files_from: str | None, null: bool, column: str | None = None) -> None:
     """Refuse a command line whose inputs contradict themselves, before anything is opened."""
     if not inputs and files_from is None:
         raise UsageError("nothing to classify", "", "no image or folder was named", "Name some, or use --files-from")
@@ -121,24 +66,33 @@ def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
         raise UsageError("cannot read an image from", "-", "standard input is a terminal", "Pipe an image into vgg")
     if null and files_from is None:
         raise UsageError("--null", "", "it describes the list of --files-from, and there is none", "Add --files-from")
+    if column is not None and files_from is None:
+        raise UsageError(
+            "--column", "", "it is one of the table of --files-from, and there is none", "Add --files-from"
+        )
+    if column is not None and null:
+        raise UsageError("--column and --null", "", "they contradict each other", "Choose one")
 
 
 def _discover(
-    inputs: Sequence[str],
-    skipped: Skipped,
-    recursive: bool,
-    stream: BinaryIO | None,
-    where: str,
-    null: bool,
+    inputs: Sequence[str], listed: Iterator[str], skipped: Skipped, recursive: bool, access: Access | None
 ) -> Iterator[Input]:
     for path in inputs:
         if path == STDIN:
             yield Input(path, is_stdin=True)
         else:
-            yield from expand_path(path, recursive, skipped)
-    if stream is not None:
-        for path in _listed(stream, where, null):
-            yield from expand_path(path, recursive, skipped)
+            yield from expand_path(path, recursive, skipped, access)
+    for path in listed:
+        yield from expand_path(path, recursive, skipped, access)
+
+
+def open_paths(files_from: str, null: bool, column: str | None) -> Iterator[str]:
+    """The paths of a list or table as they are read; UsageError at once when it cannot be."""
+    if column is not None:
+        from vggcli.images import columns
+
+        return columns.open_column(files_from, column)
+    return _listed(sys.stdin.buffer if files_from == STDIN else open_list(files_from), files_from, null)
 
 
 def open_list(path: str) -> BinaryIO:
@@ -195,20 +149,51 @@ def hint(path: str) -> str:
     return ""
 
 
-def expand_path(path: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
-    """A path as it is, or the images in the folder that it names."""
-    if "\0" in path or not os.path.isdir(path):
+def expand_path(path: str, recursive: bool, skipped: Skipped, access: Access | None = None) -> Iterator[Input]:
+    """A path as it is, or the images in the folder, archive or bucket that it names."""
+    folder, prefix = path, ""
+    if is_no_plain_path(path):
+        from vggcli.images import addresses, sources
+
+        folder, prefix = addresses.local_name(path) or "", "file://" * (addresses.protocol(path) == "file")
+        if "\0" in folder or not os.path.isdir(folder):
+            yield from sources.expand(path, access or Access(), skipped, recursive)
+            return
+    if "\0" in path or not os.path.isdir(folder):
         yield Input(path)
         return
     found = False
-    for entry in _walk(path, recursive, skipped):
+    for entry in _walk(folder, recursive, skipped):
         found = True
-        yield entry
+        yield Input(prefix + _escaped(entry), given=False)
     if not found:
         skipped.empty_folders.append(path)
 
 
-def _walk(root: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
+def is_no_plain_path(path: str) -> bool:
+    """Whether a path may name something else than a file or folder under that name."""
+    return is_special(path) or path.lower().endswith(_ARCHIVES)
+
+
+def is_archive(path: str) -> bool:
+    """Whether a path names an archive, and not a folder of such a name."""
+    from vggcli.images import addresses
+
+    container, member = addresses.split(path)
+    return member is None and addresses.is_archive(container) and not os.path.isdir(addresses.local_name(path) or "")
+
+
+def _escaped(name: str) -> str:
+    """The name of a file as a path."""
+    if "::" not in name:
+        return name
+    from vggcli.images import addresses
+
+    return addresses.escaped(name)
+
+
+def _walk(root: str, recursive: bool, skipped: Skipped) -> Iterator[str]:
+    """The names of the images in a folder, and of folders that cannot be listed."""
     # What is left of each folder that we are in, innermost last.  No recursion: folders can be nested deeper than
     # Python's calls.
     rest: list[Iterator[tuple[str, bool]]] = [iter([(root, True)])]
@@ -230,12 +215,12 @@ def _walk(root: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
                     continue  # a link back to a folder that we are in, or to one that a link has led to already
                 rest.append(_entries(path, _listing(path)))
             except OSError:
-                yield Input(path, given=False)  # opening it as an image says why
+                yield path  # opening it as an image says why
             else:
                 identities.append(identity)
                 linked.update([identity] * is_link)
         elif is_image_like(path):
-            yield Input(path, given=False)
+            yield path
         else:
             skipped.files.add(path)
 
@@ -258,7 +243,7 @@ def _listing(folder: str) -> list[tuple[str, bool | None]]:
 
 def is_image_like(path: str) -> bool:
     """Whether a file found in a folder is an input: it is named like an image, or it begins like one."""
-    if os.path.splitext(path)[1].lower() in IMAGE_ENDINGS:
+    if has_image_name(path):
         return True
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):

@@ -47,8 +47,8 @@ class SideBySideLoader(ImageLoader):
     def load(self, item: Input, attempt: Attempt | None = None) -> Decoded:
         """See `ImageLoader.load`."""
         attempt = attempt or Attempt()
-        if item.is_stdin:  # can be read only once
-            with open_bytes(item, self._sides[0].decoding.max_bytes, attempt) as stream:
+        if item.is_stdin or item.is_read_ahead:  # can be read only once, or is fetched once
+            with open_bytes(item, self._sides[0].decoding.access, attempt) as stream:
                 item = Input(item.path, content=stream.read())
         decoded = [side.load(item, attempt) for side in self._sides]
         pixels = np.concatenate([one.pixels.ravel() for one in decoded])

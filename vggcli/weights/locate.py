@@ -34,7 +34,7 @@ def locate(weights: str | None, arch: str | None, options: store.FetchOptions) -
     row = zoo.VARIANTS.get(weights)
     file = row.weights if row else zoo.published(weights)
     if file is None:
-        from vggcli.weights.download.urls import shown
+        from vggcli.web.urls import shown
 
         near = f"Give a file, {zoo.DEMO}, or the name of a variant such as {zoo.DEFAULT_VARIANT}"
         raise WeightsError("cannot read weights", shown(weights), "there is no such file", near)

@@ -79,7 +79,7 @@ def fetch(url: str, sha256_prefix: str, options: FetchOptions | None = None) -> 
     found = cached(name)
     if found is not None:
         return found
-    from vggcli.weights.download.urls import on_mirror, redacted
+    from vggcli.web.urls import on_mirror, redacted
 
     target = cache_folder() / name
     mirror = options.mirror or os.environ.get(MIRROR_VARIABLE)
@@ -119,7 +119,7 @@ def sha256_prefix_of(file_name: str) -> str | None:
 
 
 def _unreadable(path: Path, error: OSError) -> WeightsError:
-    from vggcli.weights.download.urls import shown
+    from vggcli.web.urls import shown
 
     return WeightsError("cannot read weights", shown(str(path)), error.strerror or str(error), "Check the path")
 

@@ -131,7 +131,7 @@ def _open(name: str) -> int:
     try:
         fd = os.open(name, flags)
     except FileNotFoundError as error:
-        from vggcli.weights.download.urls import shown
+        from vggcli.web.urls import shown
 
         raise CheckpointError(WHAT, shown(name), "there is no such file", "Check the path") from error
     except PermissionError as error:
@@ -139,7 +139,7 @@ def _open(name: str) -> int:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         if getattr(error, "errno", None) == errno.ENXIO:
             raise CheckpointError(WHAT, name, irregular, "Save the weights to a file first") from error
-        from vggcli.weights.download.urls import shown
+        from vggcli.web.urls import shown
 
         raise CheckpointError(
             WHAT, shown(name), getattr(error, "strerror", None) or str(error), "Check the path"

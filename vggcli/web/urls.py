@@ -8,12 +8,12 @@ from urllib.parse import urlsplit, urlunsplit
 from vggcli.errors import UsageError
 from vggcli.text import printable
 
-_PROPER = re.compile(
+PROPER = re.compile(
     r"(?P<scheme>https?)://(?P<login>[^/?#@]*@)?(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:%\[\]]+)(?P<port>:[0-9]{1,5})?"
     r"(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(#.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-_AT = re.compile("@|%40")
+AT = re.compile("@|%40")
 _LOGIN = re.compile(r"[^@]*:[^@]*@")
 
 
@@ -22,9 +22,9 @@ def redacted(url: str) -> str:
 
     Where it is mistyped nobody can tell where a password ends, so all before the last @ goes.
     """
-    parts = _PROPER.fullmatch(url)
+    parts = PROPER.fullmatch(url)
     if parts is None or _may_hold_a_login(parts):
-        *logins, rest = _AT.split(url)
+        *logins, rest = AT.split(url)
         return printable(("...@" if logins else "") + re.split("[?#]", rest)[0])
     query = "?..." if parts["query"] else ""
     return printable(f"{parts['scheme']}://{parts['host']}{parts['port'] or ''}{parts['path'] or ''}{query}")
@@ -33,7 +33,7 @@ def redacted(url: str) -> str:
 def _may_hold_a_login(parts: re.Match[str]) -> bool:
     """Whether what looks like host and path may be a login with a slash, as in https://user:pass/word@host/."""
     behind = parts.string[parts.end("port") if parts["port"] else parts.end("host") :]
-    *before, _ = _AT.split(behind)
+    *before, _ = AT.split(behind)
     innocent = "." in parts["host"] and not parts["login"] and not parts["port"]
     return bool(before) and not (innocent and not re.search("[:?#]", "".join(before)))
 
