@@ -6,13 +6,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import click
 import typer
 
 from vggcli.cli import completion
 from vggcli.engines import EngineName, PrecisionName
 from vggcli.output import formats
 
-INPUT, MODEL, NUMBERS, OUTPUT = GROUPS = ("Inputs", "Model", "Numbers and speed", "Output")
+INPUT, MODEL, NUMBERS, OUTPUT, CLUSTER = GROUPS = ("Inputs", "Model", "Numbers and speed", "Output", "Cluster")
 
 
 def group(parameter: Any) -> str:
@@ -280,8 +281,15 @@ Format = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write the records there.", rich_help_panel=OUTPUT),
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|DIR",
+        help="Write the records there; with --ray a folder or a bucket's URL, for shards.",
+        click_type=click.Path(),  # text, since a path would lose a slash of a URL
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Resume = Annotated[
     bool,
@@ -332,6 +340,39 @@ SortLink = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what --sort-into would do.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing but results and failures.", rich_help_panel=OUTPUT)
+]
+
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="auto|local|HOST:PORT",
+        help="Classify on a Ray cluster, or on this machine by Ray, and write shards into -o DIR.",
+        rich_help_panel=CLUSTER,
+        show_default=False,
+    ),
+]
+BlockSize = Annotated[
+    int | None,
+    typer.Option(
+        "--block-size",
+        metavar="N",
+        min=1,
+        help="Inputs per shard.  [default: 2000]",
+        rich_help_panel=CLUSTER,
+        show_default=False,
+    ),
+]
+Join = Annotated[
+    str | None,
+    typer.Option(
+        "--join",
+        metavar="DIR",
+        click_type=click.Path(),
+        help="Classify nothing: make one file, -o FILE, of the shards in a folder.",
+        rich_help_panel=CLUSTER,
+        show_default=False,
+    ),
 ]
 
 Listing = Annotated[ListingFormat, typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.")]

@@ -9,25 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
-from vggcli import __version__
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
 from vggcli.commands.named import must_fetch, nothing_is_there, say_skipped
+from vggcli.commands.provenance import Computing, provenance_of
 from vggcli.commands.request import Request
 from vggcli.commands.sorting import Sorting
-from vggcli.engines import Engine, choice
+from vggcli.engines import choice
 from vggcli.errors import StoppedError
 from vggcli.images import counting, discover
 from vggcli.images.recipe import RECIPES
-from vggcli.network import labels
 from vggcli.output.formats import choose_format
 from vggcli.output.predictions import PredictionCodec
 from vggcli.output.resume import ResumableOutput, open_output
 from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import check_file
-from vggcli.records import Provenance, Record
-from vggcli.weights import neighbours, store
+from vggcli.records import Record
+from vggcli.weights import neighbours
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.model import check_classifies
 
@@ -162,7 +161,9 @@ class _Prediction:
         engine = self._pipeline.wait_for_engine()
         if engine is None:
             raise _InterruptedError
-        provenance = self._provenance(engine)
+        # Only a file can be resumed, so only then is the fingerprint worth its time.
+        is_kept = request.output is not None
+        provenance = provenance_of(self._classifier, self._selection, Computing.of(engine), is_kept=is_kept)
         self._output = open_output(
             self._format,
             request.output,
@@ -235,26 +236,6 @@ class _Prediction:
     def _see_kept(self, item: discover.Input, label: str) -> None:
         if label:
             self._sorting.take_image(item.path, label)
-
-    def _provenance(self, engine: Engine) -> Provenance:
-        classifier, model = self._classifier, self._classifier.model
-        # Only a file can be resumed, so only then is the fingerprint worth its time.
-        fingerprint = store.fingerprint(model.path) if self._request.output is not None else ""
-        return Provenance(
-            version=__version__,
-            weights=model.name,
-            weights_fingerprint=fingerprint,
-            variant=model.variant,
-            dialect=model.reading.layout.name,
-            preprocessing=classifier.preprocessing,
-            labels=labels.digest(model.labels),
-            engine=engine.name,
-            device=engine.device,
-            precision=engine.precision,
-            top_k=self._selection.top_k,
-            min_prob=self._selection.min_prob,
-            recipe_source=model.recipe.source,
-        )
 
     def _say_interrupted(self) -> None:
         how = f"the same command {self._how_to_resume()}" if self._is_resumable() else "the rows so far are written"

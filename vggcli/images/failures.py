@@ -16,5 +16,6 @@ KINDS = {
     "unreadable": "the system could not read the file",
     "timeout": "decoding took too long",
     "memory": "not enough memory for one image",
+    "crashed": "the process that read it died, twice and once more on its own",
     "model": "the network gave no number for it",
 }
