@@ -106,6 +106,7 @@ def _names(storage: Storage) -> Iterator[str]:
 
 def write_manifest(storage: Storage, inputs: int, shards: Shards) -> None:
     """Say what a finished run has made; its lines are as many as its shards."""
+    storage.tidy()
     settings = read_settings(storage)
     totals = {"inputs": inputs, "rows": shards.rows, "failures": dict(sorted(shards.failures.items()))}
     head = json.dumps({**totals, "settings": settings}, indent=1)

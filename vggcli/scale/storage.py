@@ -45,6 +45,9 @@ class Storage(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
 
+    def tidy(self) -> None:
+        """Remove what writers that were killed have left half written."""
+
     def reserve(self) -> contextlib.AbstractContextManager[None]:
         """Keep other runs out; UsageError when one is there."""
 
@@ -104,6 +107,10 @@ class Folder:
         with in_plain_words(self.path / name):
             (self.path / name).unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir())):
+            files.remove_stale(folder)
+
     @contextmanager
     def reserve(self) -> Iterator[None]:
         with in_plain_words(self.where):
@@ -115,7 +122,7 @@ class Folder:
                     files.lock(descriptor)
                 except BlockingIOError:
                     raise _is_taken(self.where) from None
-            files.remove_stale(self.path)
+            self.tidy()
             yield
         finally:
             os.close(descriptor)
@@ -158,6 +165,9 @@ class Bucket:
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError), _in_plain_words(f"{self.where}/{name}"):
             self._files.rm_file(f"{self._root}/{name}")
+
+    def tidy(self) -> None:
+        """Nothing is ever there by half."""
 
     @contextmanager
     def reserve(self) -> Iterator[None]:

@@ -1,0 +1,182 @@
+"""Runs over simulated nodes: what dies costs nothing but time, and the rows are those of one machine, to the byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from scale.cluster_examples import (
+    actor_processes,
+    finish,
+    joined,
+    make_images,
+    nodes,
+    plain,
+    run,
+    shards,
+    start,
+    until,
+)
+
+pytestmark = pytest.mark.cluster
+
+COUNT, BLOCK = 4000, 40
+KILLS = 10
+POISON = {"PYTHONPATH": str(Path(__file__).parent / "poison")}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cluster") / "images"
+    make_images(folder, COUNT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(images: Path) -> bytes:
+    return plain([images], images.parent / "plain.jsonl")
+
+
+def check(folder: Path, expected: bytes) -> None:
+    """The rows of a finished run are just those of the plain one, and its manifest says so."""
+    assert joined(folder, folder.parent / "all.jsonl") == expected
+    manifest = json.loads((folder / "manifest.json").read_text())
+    lines = [json.loads(line) for line in expected.splitlines()]
+    assert manifest["inputs"] == manifest["rows"] == len(lines)
+    assert sum(manifest["failures"].values()) == sum("error" in line for line in lines)
+    assert len(manifest["shards"]) == -(-len(lines) // BLOCK)
+    assert list((folder / "attempts").iterdir()) == []
+    assert list(folder.rglob(".vgg-*.part")) == []
+
+
+def test_a_node_that_vanishes_costs_no_row(images: Path, expected: bytes, tmp_path: Path) -> None:
+    with nodes({}, {}, {}) as cluster:
+        driver = start(images, "--ray", cluster.address, "-o", tmp_path / "out", "--block-size", str(BLOCK))
+        until(lambda: shards(tmp_path / "out") > 20, driver)
+        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+        assert shards(tmp_path / "out") < COUNT // BLOCK
+        code, said = finish(driver)
+
+    assert code == 1, said
+    check(tmp_path / "out", expected)
+
+
+def test_actors_killed_at_random_cost_no_row(images: Path, expected: bytes, tmp_path: Path) -> None:
+    chance, killed = random.Random(7), 0
+    with nodes({}, {}, {}) as cluster:
+        driver = start(images, "--ray", cluster.address, "-o", tmp_path / "out", "--block-size", str(BLOCK))
+        while killed < KILLS:
+            done = 3 + 6 * killed
+            until(lambda done=done: shards(tmp_path / "out") >= done and actor_processes() != [], driver)
+            os.kill(chance.choice(actor_processes()), signal.SIGKILL)
+            killed += 1
+        code, said = finish(driver)
+
+    assert code == 1, said
+    check(tmp_path / "out", expected)
+
+
+def test_a_killed_driver_is_gone_on_from(images: Path, expected: bytes, tmp_path: Path) -> None:
+    with nodes({}, {}, {}) as cluster:
+        arguments = (images, "--ray", cluster.address, "-o", tmp_path / "out", "--block-size", str(BLOCK))
+        driver = start(*arguments)
+        until(lambda: shards(tmp_path / "out") > 20, driver)
+        driver.kill()
+        driver.communicate()
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*.jsonl")}
+        without_failures = (
+            {path for path in before if json.loads(path.with_suffix(".note").read_text())["failures"] == {}}
+            if all(path.with_suffix(".note").exists() for path in before)
+            else set()
+        )
+        code, said = run(*arguments, "--resume")
+
+        assert code == 1, said
+        check(tmp_path / "out", expected)
+        assert all(path.stat().st_mtime_ns == before[path] for path in without_failures)
+        assert "kept from before" in said
+
+
+def test_an_interrupted_driver_says_how_to_go_on(images: Path, expected: bytes, tmp_path: Path) -> None:
+    arguments = (images, "--ray", "local", "-o", tmp_path / "out", "--block-size", str(BLOCK))
+    driver = start(*arguments)
+    until(lambda: shards(tmp_path / "out") > 5, driver)
+    driver.send_signal(signal.SIGINT)
+    code, said = finish(driver)
+    assert code == 130
+    assert "interrupted: the same command with --resume goes on" in said
+
+    other, refused = run(*arguments, "--resume", "-k", "1")
+    assert other == 2
+    assert "its top_k is 5, this run's is 1" in refused
+
+    code, said = run(*arguments, "--resume")
+    assert code == 1, said
+    check(tmp_path / "out", expected)
+
+
+def test_an_image_that_kills_its_process_costs_its_own_row(tmp_path: Path) -> None:
+    names = make_images(tmp_path / "images", 90)
+    os.rename(names[50], poisoned := tmp_path / "images" / "000050-poison.png")
+    clean = plain([tmp_path / "images"], tmp_path / "plain.jsonl").splitlines()
+
+    with nodes(POISON) as cluster:
+        out = tmp_path / "out"
+        code, said = run(tmp_path / "images", "--ray", cluster.address, "-o", out, "--block-size", "30")
+        assert code == 1, said
+        rows = joined(out, tmp_path / "all.jsonl").splitlines()
+    at = next(number for number, row in enumerate(clean) if json.loads(row)["path"] == str(poisoned))
+    assert json.loads(rows[at])["error"] == {
+        "kind": "crashed",
+        "message": "the process that read it ended with exit code 86",
+    }
+    assert rows[:at] + rows[at + 1 :] == clean[:at] + clean[at + 1 :]
+    assert json.loads((out / "manifest.json").read_text())["failures"]["crashed"] == 1
+    assert list((out / "attempts").iterdir()) == []
+
+
+def test_clusters_that_cannot_do_it_are_refused_in_a_line(tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 3)
+    for name, text in (("older", '__version__ = "0.0.1"'), ("absent", 'raise ImportError("there is none")')):
+        (tmp_path / name / "vggcli").mkdir(parents=True)
+        (tmp_path / name / "vggcli" / "__init__.py").write_text(text)
+    arguments = (tmp_path / "images", "-o", tmp_path / "out", "--ray")
+    expected = {"older": "has version 0.0.1 of vggcli", "absent": "has no package vggcli (there is none)"}
+    for name, why in expected.items():
+        with nodes({}, {"PYTHONPATH": str(tmp_path / name)}) as cluster:
+            code, said = run(*arguments, cluster.address)
+        assert code == 5
+        assert why in said
+        assert said.splitlines()[-1].startswith("vgg: cannot run on the Ray cluster: its node ")
+
+    with nodes({}) as cluster:
+        code, said = run(*arguments, cluster.address, "--threads", "64")
+    assert code == 5
+    assert "no node has 64 cores" in said
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "why"),
+    [
+        ("127.0.0.1:PORT", 5, "connection refused"),
+        ("nowhere", 2, "it is no HOST:PORT"),
+        ("ray://head:10001", 2, "a Ray client does not carry datasets"),
+        ("auto", 5, "this machine belongs to none that runs"),
+    ],
+)
+def test_dead_addresses(address: str, code: int, why: str, tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 3)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+    given = address.replace("PORT", str(port))
+    environment = {"RAY_TMPDIR": str(tmp_path)}  # where "auto" looks for a cluster that was started here
+    found, said = run(tmp_path / "images", "-o", tmp_path / "out", "--ray", given, environment=environment)
+
+    assert found == code, said
+    assert why in said
