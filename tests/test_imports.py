@@ -20,7 +20,7 @@ HEAVY = "torch torchvision openvino pyarrow httpx rich PIL numpy safetensors skl
 # Modules about torch itself, imported only by functions that need it.
 ABOUT_TORCH = ("vggcli.network.module",)
 # The rooms, each below those that it may import from; a dot is the package's root.
-ROOMS = """errors,records,text,files,json_reader network images weights engines run output analysis
+ROOMS = """errors,records,text,files,json_reader web network images weights engines run output analysis
     settings,classifier,loading . training scale commands cli __main__""".split()
 LOADED = """
 import json, os, sys

@@ -17,7 +17,7 @@ from vggcli.errors import InputError, UsageError
 from vggcli.images.budget import DECODED_BYTES, Budget
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
-from vggcli.images.inputs import as_input, expand
+from vggcli.images.inputs import as_input, expand, read_ahead
 from vggcli.images.recipe import RECIPES, Recipe
 from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
@@ -202,7 +202,7 @@ class Classifier:
             ['missing', 'empty']
         """
         selection = self.selection(top_k, min_prob)
-        results = self._results(expand(inputs, recursive=recursive), (self._logits,))
+        results = self._results(expand(inputs, recursive=recursive, access=self._decoding().access), (self._logits,))
         return (self.record(result, selection) for result in results)
 
     def activations(
@@ -224,7 +224,7 @@ class Classifier:
         names = (layers,) if isinstance(layers, str) else tuple(layers)
         for name in names:
             self.architecture.layer(name)
-        results = self._results(expand(inputs, recursive=recursive), names)
+        results = self._results(expand(inputs, recursive=recursive, access=self._decoding().access), names)
         return map(_activations, results)
 
     def to_torch(self) -> VGG:
@@ -252,7 +252,7 @@ class Classifier:
         with self._lock:
             self._check_open()
             pipeline = Pipeline(
-                inputs,
+                read_ahead(inputs, self._decoding().access),
                 self._loader,
                 lambda: self.open_engine(wanted),
                 workers=workers or self.settings.workers or _default_workers(),
@@ -328,7 +328,9 @@ class Classifier:
 
     def _decoding(self) -> Decoding:
         s = self.settings
-        return Decoding(self.recipe, s.exif, s.allow_truncated, s.max_pixels, s.max_bytes, s.fast_decode)
+        return Decoding(
+            self.recipe, s.exif, s.allow_truncated, s.max_pixels, s.max_bytes, s.fast_decode, s.allow_private, s.timeout
+        )
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from vggcli.classifier import Classifier
-from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
 from vggcli.images.recipe import Recipe
 from vggcli.settings import Settings
 
@@ -30,6 +30,8 @@ def load(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     max_bytes: int = DEFAULT_MAX_BYTES,
     fast_decode: bool = False,
+    timeout: float = DEFAULT_TIMEOUT,
+    allow_private: bool = False,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "auto",
@@ -65,6 +67,8 @@ def load(
         max_pixels: refuse larger images.
         max_bytes: refuse larger image files.
         fast_decode: let large JPEGs decode at reduced scale, or on the GPU; probabilities change.
+        timeout: seconds that one object behind an address may take, all tries together.
+        allow_private: let http(s) addresses of images lead into this machine and its network.
         device: "auto", "cpu", "cuda", "cuda:N", "cuda:N,M" or "mps".
         engine: "auto", "torch" or "openvino".
         precision: "auto", "fp32", "bf16" or "fp16".
@@ -104,6 +108,8 @@ def load(
             max_pixels=max_pixels,
             max_bytes=max_bytes,
             fast_decode=fast_decode,
+            timeout=timeout,
+            allow_private=allow_private,
             device=device,
             engine=engine,
             precision=precision,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vggcli.engines import ENGINES, PRECISIONS, choice
 from vggcli.errors import UsageError
-from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
 from vggcli.images.recipe import ACTIVATIONS, RESIZES, VALUE_RANGES, Recipe
 from vggcli.weights.recipes import RecipeOptions
 
@@ -14,6 +14,7 @@ _CHOICES = {"resize": RESIZES, "activation": ACTIVATIONS, "engine": ENGINES, "pr
 _TEXTS = ("weights", "arch", "labels", "device", "mirror")
 _NUMBERS = ("size", "max_pixels", "max_bytes", "threads", "batch_size", "workers")
 _MOST_THREADS = 4096  # cores of no machine; engines break at billions, and wait for ever
+_LONGEST_TIMEOUT = 86_400  # seconds; sockets take no endless ones
 _NONE_MEANS_THE_FILES = ("resize", "activation")
 
 
@@ -37,6 +38,8 @@ class Settings:
     max_pixels: int = DEFAULT_MAX_PIXELS
     max_bytes: int = DEFAULT_MAX_BYTES
     fast_decode: bool = False
+    timeout: float = DEFAULT_TIMEOUT
+    allow_private: bool = False
     device: str = "auto"
     engine: str = "auto"
     precision: str = "auto"
@@ -66,6 +69,10 @@ class Settings:
                 raise UsageError(f"cannot use {name}", str(value), "it must be 1 or more")
         if self.threads is not None and self.threads > _MOST_THREADS:
             raise UsageError("cannot use threads", str(self.threads), f"it must be {_MOST_THREADS} or less")
+        if not isinstance(self.timeout, int | float) or isinstance(self.timeout, bool):
+            raise TypeError(f"timeout is a number, not {type(self.timeout).__name__}")
+        if not 0 < self.timeout <= _LONGEST_TIMEOUT:
+            raise UsageError("cannot use timeout", f"{self.timeout:g}", "it must be above 0, and a day at most")
         if not isinstance(self.recipe, str | Recipe | None):
             raise TypeError(f"recipe is a str or a Recipe, not {type(self.recipe).__name__}")
         for name, choices in _CHOICES.items():

@@ -120,7 +120,7 @@ def note(path: Path, data: bytes) -> None:
 def headers(path: Path, data: bytes) -> None:
     import httpx
 
-    from vggcli.weights.download import headers as answers
+    from vggcli.web import headers as answers
 
     names = ("Content-Range", "Content-Length", "ETag", "Last-Modified", "Retry-After")
     response = httpx.Response(206, headers=[(name.encode(), data) for name in names])
@@ -133,7 +133,7 @@ def headers(path: Path, data: bytes) -> None:
 
 
 def address(path: Path, data: bytes) -> None:
-    from vggcli.weights.download.urls import on_mirror, redacted
+    from vggcli.web.urls import on_mirror, redacted
 
     text = data.decode("utf-8", "surrogateescape")
     assert redacted(text).isprintable() or " " in redacted(text) or not text.isprintable()
@@ -200,7 +200,7 @@ if __name__ == "__main__":
                 "vggcli.output.predictions",
                 "vggcli.output.readback",
                 "vggcli.output.sidecar",
-                "vggcli.weights.download.headers",
+                "vggcli.web.headers",
                 "vggcli.weights.download.partial",
             ),
             packages=("vggcli", "json"),

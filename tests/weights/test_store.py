@@ -12,7 +12,7 @@ from httpserver import FaultServer, reply
 
 from vggcli.errors import DownloadError, UsageError, WeightsError
 from vggcli.network import zoo
-from vggcli.weights.download.urls import on_mirror
+from vggcli.web.urls import on_mirror
 from vggcli.weights.store import (
     FetchOptions,
     cache_folder,

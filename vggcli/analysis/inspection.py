@@ -12,11 +12,11 @@ from vggcli.errors import MismatchError, UsageError
 from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.architecture import Architecture
+from vggcli.web.urls import shown
 from vggcli.weights import class_names, description, model, state_dict
 from vggcli.weights.checkpoint import Checkpoint, Tensor, foreign_names, open_checkpoint, read_checkpoint
 from vggcli.weights.checkpoint.pickle.refusals import listed
 from vggcli.weights.comparison import Comparison, compare
-from vggcli.weights.download.urls import shown
 from vggcli.weights.locate import DEMO_FILE, file_in
 from vggcli.weights.reading.problem import BrokenChainError
 from vggcli.weights.reading.reading import Reading

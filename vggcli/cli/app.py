@@ -21,7 +21,7 @@ from vggcli import __version__
 from vggcli.cli import completion, options
 from vggcli.cli.console import Console, note
 from vggcli.errors import StoppedError, UsageError, VggError, WeightsError
-from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
 
 _NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own
 BUG = 70  # EX_SOFTWARE of sysexits.h: an exit code that means nothing else here
@@ -125,6 +125,8 @@ def predict(
     max_pixels: options.MaxPixels = DEFAULT_MAX_PIXELS,
     max_bytes: options.MaxBytes = DEFAULT_MAX_BYTES,
     fast_decode: options.FastDecode = False,
+    timeout: options.Timeout = DEFAULT_TIMEOUT,
+    allow_private: options.AllowPrivate = False,
     arch: options.Arch = None,
     weights: options.Weights = None,
     labels: options.Labels = None,
@@ -185,6 +187,8 @@ def predict(
         max_pixels=max_pixels,
         max_bytes=max_bytes,
         fast_decode=fast_decode,
+        timeout=timeout,
+        allow_private=allow_private,
         device=device,
         engine=engine,
         precision=precision,

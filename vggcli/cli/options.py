@@ -35,7 +35,9 @@ class ListingFormat(str, Enum):
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[INPUTS]...", help="Images and folders; - is one image on standard input.", show_default=False
+        metavar="[INPUTS]...",
+        help="Images, folders, archives, URLs; - is one image on standard input.",
+        show_default=False,
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Descend into subfolders.", rich_help_panel=INPUT)]
@@ -154,6 +156,21 @@ FastDecode = Annotated[
         "--fast-decode",
         help="Let large JPEGs decode at reduced scale; probabilities change.",
         rich_help_panel=INPUT,
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        help="Time for one object behind an address, all tries together.",
+        rich_help_panel=INPUT,
+    ),
+]
+AllowPrivate = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private", help="Let http(s) images lead into this machine and its network.", rich_help_panel=INPUT
     ),
 ]
 

@@ -15,6 +15,7 @@ from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
 from vggcli.commands.named import say_skipped
+from vggcli.commands.predict import access_of
 from vggcli.commands.provenance import Computing, provenance_of
 from vggcli.commands.request import Request
 from vggcli.engines import choice
@@ -210,6 +211,8 @@ class _Cluster:
             recursive=request.recursive,
             files_from=request.files_from,
             null=request.null,
+            access=access_of(request),
+            opens_archives=False,
         )
 
     def _produce(self, work: ClusterRun) -> None:
@@ -246,11 +249,11 @@ class _Cluster:
     def _end(self) -> int:
         work = self._work
         assert work is not None
-        directory.write_manifest(self._storage, self._spooler.inputs, work.shards)
+        directory.write_manifest(self._storage, work.shards)
         say_skipped(self._skipped, self._console.note, self._say)
         if work.shards.failures:
             return 1
-        if not self._spooler.inputs and not self._request.allow_empty:
+        if not work.shards.rows and not self._request.allow_empty:
             self._console.note(EMPTY)
             return 1
         return 0

@@ -13,10 +13,10 @@ from vggcli.commands.console import Console
 from vggcli.commands.listing import Listing
 from vggcli.errors import ForbiddenError, UsageError
 from vggcli.network import zoo
+from vggcli.web.urls import shown
 from vggcli.weights import store
 from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.comparison import Comparison
-from vggcli.weights.download.urls import shown
 from vggcli.weights.locate import DEMO_FILE, file_in
 from vggcli.weights.model import describe
 

@@ -19,6 +19,7 @@ from vggcli.commands.sorting import Sorting
 from vggcli.engines import choice
 from vggcli.errors import StoppedError
 from vggcli.images import counting, discover
+from vggcli.images.access import Access
 from vggcli.images.recipe import RECIPES
 from vggcli.output.formats import choose_format
 from vggcli.output.predictions import PredictionCodec
@@ -65,7 +66,12 @@ def predict(request: Request, console: Console) -> int:
     )
     skipped = discover.Skipped()
     found = discover.discover(
-        request.inputs, skipped, recursive=request.recursive, files_from=request.files_from, null=request.null
+        request.inputs,
+        skipped,
+        recursive=request.recursive,
+        files_from=request.files_from,
+        null=request.null,
+        access=access_of(request),
     )
     named = request.inputs, request.recursive, request.files_from, request.null
     if must_fetch(request.settings) and not request.allow_empty and nothing_is_there(*named):
@@ -91,6 +97,12 @@ def predict(request: Request, console: Console) -> int:
         console.note(_EMPTY)
         return 1
     return code
+
+
+def access_of(request: Request) -> Access:
+    """How the archives and addresses of a request are read."""
+    settings = request.settings
+    return Access(settings.max_bytes, settings.timeout, settings.allow_private, keeps=request.sort_into is not None)
 
 
 def _nothing(text: str) -> None:

@@ -21,12 +21,13 @@ from PIL import Image, ImageFile
 
 from vggcli.errors import InputError
 from vggcli.images import jpeg, modes, signatures, truncated
+from vggcli.images.access import Access
 from vggcli.images.attempt import Attempt
 from vggcli.images.budget import Budget, decoding_bytes, orientation, resizing_bytes
 from vggcli.images.decoder_errors import TooManyPixelsError, as_input_errors, is_cut
 from vggcli.images.discover import Input
 from vggcli.images.formats import identify
-from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, PIXELS_PER_ROW, BombError
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT, PIXELS_PER_ROW, BombError
 from vggcli.images.open import open_bytes
 from vggcli.images.recipe import Recipe
 from vggcli.images.turns import Turns
@@ -49,6 +50,7 @@ class Decoding:
         max_pixels: an image of more pixels is refused before its pixels are decoded.
         max_bytes: a file of more bytes is refused before it is read.
         fast: let the JPEG decoder halve the picture while it stays at least twice the target size.
+        allow_private, timeout: see `Access`; they change no number.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
@@ -57,6 +59,13 @@ class Decoding:
     max_pixels: int = DEFAULT_MAX_PIXELS
     max_bytes: int = DEFAULT_MAX_BYTES
     fast: bool = False
+    allow_private: bool = False
+    timeout: float = DEFAULT_TIMEOUT
+
+    @property
+    def access(self) -> Access:
+        """What may be reached for an input."""
+        return Access(self.max_bytes, self.timeout, self.allow_private)
 
     def describe(self) -> str:
         """In words for the provenance, e.g. "squash 224"."""
@@ -117,7 +126,7 @@ class ImageLoader:
         content, attempt = item.content, attempt or Attempt()
         try:
             if content is None or isinstance(content, bytes):
-                with open_bytes(item, self.decoding.max_bytes, attempt) as stream, self._border(item, stream):
+                with open_bytes(item, self.decoding.access, attempt) as stream, self._border(item, stream):
                     return self._from_stream(stream, attempt)
             attempt.begin()
             with self._border(item):

@@ -9,77 +9,19 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import BinaryIO
 
 from vggcli.errors import UsageError
 from vggcli.images import signatures
+from vggcli.images.access import Access
+from vggcli.images.item import Input, Skipped, Tally, has_image_name, is_special
 
-if TYPE_CHECKING:
-    from vggcli.images.inputs import Content
+__all__ = ["STDIN", "Input", "Skipped", "Tally", "check", "discover", "expand_path", "hint", "is_image_like"]
 
 STDIN = "-"
-
-# Endings of the formats that Pillow decodes, and of those that people would expect it to.
-IMAGE_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .jif .mpo .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .pfm .avif .avifs "
-    ".jp2 .j2k .jpc .jpf .jpx .j2c .ico .icns .cur .tga .icb .vda .vst .pcx .dcx .dds .sgi .rgb .rgba .bw .psd .qoi "
-    ".xbm .xpm .ras .blp .fits .fit .heic .heif .jxl".split()
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One image to be.
-
-    Attributes:
-        path: as given, or folder as given joined with the names found; None when only `content` was given.
-        given: True when the user named it; False when it was found in a folder.
-        is_stdin: the image comes on standard input; a file may be called "-" too, in a list of paths.
-        content: the image itself, see `vggcli.images.inputs.as_input`; None when it lies under `path`.
-    """
-
-    path: str | None
-    given: bool = True
-    is_stdin: bool = False
-    content: Content | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def name(self) -> str:
-        """What messages call it: its path, else "<bytes>", "<array>" or "<image>"."""
-        if self.path is not None:
-            return self.path
-        if isinstance(self.content, bytes):
-            return "<bytes>"
-        return "<array>" if hasattr(self.content, "dtype") else "<image>"
-
-
-@dataclass(slots=True)
-class Tally:
-    """How many there were, and the first of them."""
-
-    count: int = 0
-    example: str = ""
-
-    def add(self, path: str) -> None:
-        self.example = self.example or path
-        self.count += 1
-
-
-@dataclass(slots=True)
-class Skipped:
-    """What discovery saw in folders and did not take; hidden files and folders do not count.
-
-    Attributes:
-        files: neither named like an image nor beginning like one.
-        folders: inside a folder, without `recursive`.
-        empty_folders: given by the user, and nothing in them was taken.
-    """
-
-    files: Tally = field(default_factory=Tally)
-    folders: Tally = field(default_factory=Tally)
-    empty_folders: list[str] = field(default_factory=list)
+_ARCHIVES = (".tar", ".tgz", ".zip", ".tar.gz")  # see `vggcli.images.addresses`
 
 
 def discover(
@@ -89,15 +31,19 @@ def discover(
     recursive: bool = False,
     files_from: str | None = None,
     null: bool = False,
+    access: Access | None = None,
+    opens_archives: bool = True,
 ) -> Iterator[Input]:
     """Every input as often as it is named, in the order of the command line, then of `files_from`.
 
     Args:
-        inputs: files, folders, or "-" for one image on standard input.
+        inputs: files, folders, archives, addresses, or "-" for one image on standard input.
         skipped: filled while iterating.
         recursive: descend into the folders of folders; loops of links end, and a folder is entered by a link once.
         files_from: a file with one path a line, or "-" for standard input.
         null: the paths in `files_from` end with a zero byte instead of a newline.
+        access: how archives and addresses are read.
+        opens_archives: else each is one `Archive`.
 
     Raises:
         UsageError: nothing is asked for, standard input is asked for twice or is closed, or `files_from` cannot be
@@ -106,7 +52,8 @@ def discover(
     check(inputs, files_from, null)
     # Opened here, so that a wrong name is found before anything else is done.
     stream = None if files_from is None else sys.stdin.buffer if files_from == STDIN else open_list(files_from)
-    return _discover(inputs, skipped, recursive, stream, files_from or "", null)
+    expand = partial(expand_path, recursive=recursive, skipped=skipped, access=access, opens_archives=opens_archives)
+    return _discover(inputs, expand, stream, files_from or "", null)
 
 
 def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
@@ -125,8 +72,7 @@ def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
 
 def _discover(
     inputs: Sequence[str],
-    skipped: Skipped,
-    recursive: bool,
+    expand: Callable[[str], Iterator[Input]],
     stream: BinaryIO | None,
     where: str,
     null: bool,
@@ -135,10 +81,10 @@ def _discover(
         if path == STDIN:
             yield Input(path, is_stdin=True)
         else:
-            yield from expand_path(path, recursive, skipped)
+            yield from expand(path)
     if stream is not None:
         for path in _listed(stream, where, null):
-            yield from expand_path(path, recursive, skipped)
+            yield from expand(path)
 
 
 def open_list(path: str) -> BinaryIO:
@@ -195,20 +141,40 @@ def hint(path: str) -> str:
     return ""
 
 
-def expand_path(path: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
-    """A path as it is, or the images in the folder that it names."""
-    if "\0" in path or not os.path.isdir(path):
+def expand_path(
+    path: str, recursive: bool, skipped: Skipped, access: Access | None = None, opens_archives: bool = True
+) -> Iterator[Input]:
+    """A path as it is, or the images in the folder, archive or bucket that it names; see `discover`."""
+    folder, prefix = path, ""
+    if is_special(path) or path.lower().endswith(_ARCHIVES):
+        from vggcli.images import addresses, sources
+
+        folder, prefix = addresses.local_name(path) or "", "file://" * (addresses.protocol(path) == "file")
+        if "\0" in folder or not os.path.isdir(folder):
+            yield from sources.expand(path, access or Access(), skipped, recursive, opens_archives=opens_archives)
+            return
+    if "\0" in path or not os.path.isdir(folder):
         yield Input(path)
         return
     found = False
-    for entry in _walk(path, recursive, skipped):
+    for entry in _walk(folder, recursive, skipped):
         found = True
-        yield entry
+        yield Input(prefix + _escaped(entry), given=False)
     if not found:
         skipped.empty_folders.append(path)
 
 
-def _walk(root: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
+def _escaped(name: str) -> str:
+    """The name of a file as a path."""
+    if "::" not in name:
+        return name
+    from vggcli.images import addresses
+
+    return addresses.escaped(name)
+
+
+def _walk(root: str, recursive: bool, skipped: Skipped) -> Iterator[str]:
+    """The names of the images in a folder, and of folders that cannot be listed."""
     # What is left of each folder that we are in, innermost last.  No recursion: folders can be nested deeper than
     # Python's calls.
     rest: list[Iterator[tuple[str, bool]]] = [iter([(root, True)])]
@@ -230,12 +196,12 @@ def _walk(root: str, recursive: bool, skipped: Skipped) -> Iterator[Input]:
                     continue  # a link back to a folder that we are in, or to one that a link has led to already
                 rest.append(_entries(path, _listing(path)))
             except OSError:
-                yield Input(path, given=False)  # opening it as an image says why
+                yield path  # opening it as an image says why
             else:
                 identities.append(identity)
                 linked.update([identity] * is_link)
         elif is_image_like(path):
-            yield Input(path, given=False)
+            yield path
         else:
             skipped.files.add(path)
 
@@ -258,7 +224,7 @@ def _listing(folder: str) -> list[tuple[str, bool | None]]:
 
 def is_image_like(path: str) -> bool:
     """Whether a file found in a folder is an input: it is named like an image, or it begins like one."""
-    if os.path.splitext(path)[1].lower() in IMAGE_ENDINGS:
+    if has_image_name(path):
         return True
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):

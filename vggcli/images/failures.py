@@ -15,7 +15,8 @@ KINDS = {
     "too-large": "more bytes than --max-bytes",
     "unreadable": "the system could not read the file",
     "timeout": "decoding took too long",
+    "network": "the object behind the address could not be fetched",
     "memory": "not enough memory for one image",
-    "crashed": "the process that read it died, twice and once more on its own",
+    "crashed": "decoding it ended its process, twice",
     "model": "the network gave no number for it",
 }

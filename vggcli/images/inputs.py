@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 from PIL import Image
 
-from vggcli.images.discover import Input, Skipped, expand_path
+from vggcli.images.access import Access
+from vggcli.images.discover import expand_path
+from vggcli.images.item import Input, Skipped, named
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +43,7 @@ def as_input(value: Source) -> Input:
     if isinstance(value, Input):
         return value
     if isinstance(value, str | os.PathLike):
-        return Input(os.fsdecode(value))
+        return named(os.fsdecode(value))
     if isinstance(value, bytes | bytearray | memoryview):
         return Input(None, content=bytes(value))
     if isinstance(value, Image.Image):
@@ -51,7 +54,10 @@ def as_input(value: Source) -> Input:
 
 
 def expand(
-    inputs: Source | Iterable[Source], recursive: bool = False, skipped: Skipped | None = None
+    inputs: Source | Iterable[Source],
+    recursive: bool = False,
+    skipped: Skipped | None = None,
+    access: Access | None = None,
 ) -> Iterator[Input]:
     """Every image that is meant, in order and lazily: the images of a folder where a path names one.
 
@@ -59,6 +65,7 @@ def expand(
         inputs: one input (see `as_input`) or an iterable of them.  A "-" is a file of that name.
         recursive: descend into the folders inside folders.
         skipped: is told what was seen in folders and not taken.
+        access: how archives and addresses are read.
 
     Raises:
         TypeError: `inputs` is neither, at once; or one of them is no input, in its turn.
@@ -68,16 +75,32 @@ def expand(
         inputs = (inputs,)
     elif not isinstance(inputs, Iterable):
         raise TypeError(f"inputs are {_ACCEPTED}, or an iterable of them, not {type(inputs).__name__}")
-    return _expanded(inputs, recursive, Skipped() if skipped is None else skipped)
+    return _expanded(inputs, recursive, Skipped() if skipped is None else skipped, access)
 
 
-def _expanded(inputs: Iterable[Source], recursive: bool, skipped: Skipped) -> Iterator[Input]:
+def _expanded(inputs: Iterable[Source], recursive: bool, skipped: Skipped, access: Access | None) -> Iterator[Input]:
     for value in inputs:
         item = as_input(value)
         if isinstance(value, Input) or item.path is None:
             yield item
         else:
-            yield from expand_path(item.path, recursive, skipped)
+            yield from expand_path(item.address or item.path, recursive, skipped, access)
+
+
+def read_ahead(inputs: Iterator[Input], access: Access) -> Iterator[Input]:
+    """The same inputs; from the first one on that comes over a network or as a stream, they are read before their turn.
+
+    Args:
+        inputs: pulled lazily, by another thread from then on.
+        access: how archives and addresses are read.
+    """
+    for item in inputs:
+        if item.is_read_ahead:
+            from vggcli.images import ahead
+
+            yield from ahead.read_ahead(chain((item,), inputs), access)
+            return
+        yield item
 
 
 def _checked(array: NDArray[np.generic]) -> NDArray[np.uint8]:

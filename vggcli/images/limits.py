@@ -13,3 +13,9 @@ MAX_SEGMENTS = 10_000  # of a JPEG, chunks of a PNG, boxes of an AVIF: more are 
 
 class BombError(Exception):
     """A small file whose picture would cost too much; says what it has too much of."""
+
+
+DEFAULT_TIMEOUT = 60.0  # seconds for one object behind an address, all tries together
+# Of what is compressed in an archive: deflate reaches 1032, and pictures stay below 10 unless they are blank.
+MAX_RATIO = 200
+FREE_BYTES = 16 << 20  # may come out of whatever few bytes

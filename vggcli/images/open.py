@@ -11,25 +11,28 @@ from contextlib import contextmanager
 from typing import IO
 
 from vggcli.errors import InputError
+from vggcli.images.access import Access, UnreadableError
 from vggcli.images.attempt import Attempt
-from vggcli.images.discover import Input
+from vggcli.images.item import Input, is_special
 
 
 @contextmanager
-def open_bytes(item: Input, max_bytes: int, attempt: Attempt) -> Iterator[IO[bytes]]:
-    """The bytes of an input, from its path, standard input or memory, as a stream that can seek.
+def open_bytes(item: Input, access: Access, attempt: Attempt) -> Iterator[IO[bytes]]:
+    """The bytes of an input, from its address, standard input or memory, as a stream that can seek.
 
     Args:
         item: not a picture or an array.
-        max_bytes: more are refused.
+        access: what may be reached, and how many bytes; more are refused.
         attempt: begun when the bytes are here; a read after it was given up raises `GivenUpError`.
 
     Raises:
         InputError: it cannot be opened, or what the system says while it is read inside the context.
     """
     try:
-        with _stream(item, max_bytes, attempt) as stream:
+        with _stream(item, access, attempt) as stream:
             yield stream
+    except UnreadableError as error:
+        raise InputError(error.kind, item.name, error.why) from error
     except OSError as error:
         raise from_system(error, item) from error
 
@@ -66,7 +69,8 @@ class _Memory(_Watched, io.BytesIO):
     pass
 
 
-def _stream(item: Input, max_bytes: int, attempt: Attempt) -> IO[bytes]:
+def _stream(item: Input, access: Access, attempt: Attempt) -> IO[bytes]:
+    max_bytes = access.max_bytes
     if isinstance(item.content, bytes):
         attempt.begin()
         return _in_memory(item.content, item, "there are no bytes", max_bytes, attempt)
@@ -74,19 +78,26 @@ def _stream(item: Input, max_bytes: int, attempt: Attempt) -> IO[bytes]:
         data = sys.stdin.buffer.read(max_bytes + 1)  # takes the time that its writer takes
         attempt.begin()
         return _in_memory(data, item, "standard input holds no bytes", max_bytes, attempt)
-    attempt.begin()
-    if item.path is None:
+    reader, path = item.reader, item.path
+    if path is None:
         raise ValueError("an input needs a path or a content")
-    if "\0" in item.path:
+    if reader is None and is_special(path):
+        from vggcli.images import addresses, sources
+
+        reader, path = sources.reader_of(item, access), addresses.local_name(path) or path
+    if reader is not None:
+        return _in_memory(reader.read(max_bytes, attempt), item, "it has no bytes", max_bytes, attempt)
+    attempt.begin()
+    if "\0" in path:
         raise InputError("missing", item.name, "no file name holds a zero byte")
-    _refuse_special(os.stat(item.path), item.path)  # opening some devices sets them going
+    _refuse_special(os.stat(path), path)  # opening some devices sets them going
     # O_NONBLOCK: opening a FIFO without a writer would wait for ever, if one took the file's place since.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    stream = _File(io.FileIO(os.open(item.path, flags)))
+    stream = _File(io.FileIO(os.open(path, flags)))
     try:
         stream.attempt = attempt
         status = os.fstat(stream.fileno())
-        _refuse_special(status, item.path)
+        _refuse_special(status, path)
         if status.st_size == 0:
             raise InputError("empty", item.name, "the file is empty")
         _refuse_large(status.st_size, item, max_bytes)

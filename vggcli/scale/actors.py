@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from vggcli.errors import DeviceError, VggError, WeightsError
-from vggcli.images.discover import Input
+from vggcli.images.access import Access
+from vggcli.images.item import Input
 from vggcli.scale.attempts import MOST_DEATHS, Attempt
 from vggcli.scale.blocks import read_block
 from vggcli.scale.isolation import Question, classify
@@ -123,11 +124,12 @@ class BlockActor:
         job = self._job
         storage = open_storage(job.where)
         writer = ShardWriter(storage, job.format, codec_of(job), job.run, retries=job.retries)
-        items = read_block(storage, number)
-        _go_to(job.folder, items)
+        block = read_block(storage, number)
+        _go_to(job.folder, block.items)
+        access = Access(job.settings.max_bytes, job.settings.timeout, job.settings.allow_private)
         with Attempt(storage, number) as attempt:
             how = self._classify_apart if attempt.deaths >= MOST_DEATHS else self._classify
-            return writer.write(number, items, lambda some: how(attempt.begun(some)))
+            return writer.write(number, block, lambda items: how(attempt.begun(items)), access)
 
     def _classify(self, items: Iterable[Input]) -> Iterator[Record]:
         question = self._job.question

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from vggcli.images.discover import Input
+from vggcli.images.item import Input
 from vggcli.scale.storage import Folder, Storage, write_bytes
 
 FOLDER = "attempts"

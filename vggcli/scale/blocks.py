@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from vggcli.errors import UsageError
-from vggcli.images.discover import STDIN, Input
+from vggcli.images.access import Access
+from vggcli.images.discover import STDIN
+from vggcli.images.item import Archive, Input, Skipped
 from vggcli.json_reader import parse_json, shown
 from vggcli.scale.storage import Storage, read, write_bytes
 
@@ -27,19 +29,73 @@ def block_name(number: int) -> str:
     return f"{FOLDER}/{number:08}.jsonl"
 
 
-def write_block(storage: Storage, number: int, items: list[Input]) -> None:
-    """Keep the inputs of a block."""
-    write_bytes(storage, block_name(number), b"".join(map(_line, items)))
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive inputs, which become one shard.
+
+    Attributes:
+        items: the inputs; or one archive, which stands for the images in it and is opened where the block is done.
+    """
+
+    items: tuple[Input, ...]
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether its inputs are known to whoever opens the archive alone."""
+        return len(self.items) == 1 and isinstance(self.items[0], Archive)
+
+    def inputs(self, access: Access) -> Iterator[Input]:
+        """Its inputs, in order; an archive is opened for them."""
+        if not self.is_archive:
+            yield from self.items
+            return
+        from vggcli.images import sources
+
+        yield from sources.members(self.items[0], access, Skipped())
 
 
-def read_block(storage: Storage, number: int) -> list[Input]:
-    """The inputs of a block; FileNotFoundError where there is no such block.
+def cut(found: Iterable[Input], size: int) -> Iterator[Block]:
+    """Inputs as blocks of so many; an archive is one by itself.
+
+    Raises:
+        UsageError: one of them cannot be kept in a file.
+    """
+    items: list[Input] = []
+    for item in found:
+        _check(item)
+        if items and (len(items) == size or isinstance(item, Archive)):
+            yield Block(tuple(items))
+            items.clear()
+        if isinstance(item, Archive):
+            yield Block((item,))
+        else:
+            items.append(item)
+    if items:
+        yield Block(tuple(items))
+
+
+def _check(item: Input) -> None:
+    if item.is_stdin or item.path is None:
+        why = "the nodes of a cluster cannot read it"
+        raise UsageError("cannot take", item.path or STDIN, why, "Put the image into a file")
+    if item.secret is not None:
+        why = "its credentials would be kept in a file of the run"
+        raise UsageError("cannot take", item.path, why, "Give them to the nodes by their environment")
+
+
+def write_block(storage: Storage, number: int, block: Block) -> None:
+    """Keep a block."""
+    write_bytes(storage, block_name(number), b"".join(map(_line, block.items)))
+
+
+def read_block(storage: Storage, number: int) -> Block:
+    """A kept block; FileNotFoundError where there is no such block.
 
     Raises:
         UsageError: its file is not one that this tool wrote.
     """
     try:
-        return [_input(line) for line in read(storage, block_name(number), _MOST_BYTES).splitlines()]
+        return Block(tuple(map(_input, read(storage, block_name(number), _MOST_BYTES).splitlines())))
     except (ValueError, KeyError, TypeError) as error:
         where = f"{storage.where}/{block_name(number)}"
         raise UsageError("cannot read", where, "it is not one that this tool wrote", "Start anew") from error
@@ -63,14 +119,15 @@ def kept_blocks(storage: Storage) -> tuple[int, int] | None:
 
 def _line(item: Input) -> bytes:
     # ASCII: the bytes of a path that are no UTF-8 are lone surrogates, which JSON escapes.
-    return json.dumps([item.path, item.given], separators=(",", ":")).encode() + b"\n"
+    fields = [item.path, item.given, *(["archive"] if isinstance(item, Archive) else [])]
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
 def _input(line: bytes) -> Input:
-    path, given = parse_json(line)
+    path, given, *kind = parse_json(line)
     if not (isinstance(path, str) and isinstance(given, bool)):
         raise TypeError("a path and whether it was named")
-    return Input(path, given)
+    return Archive(path, given) if kind == ["archive"] else Input(path, given)
 
 
 class Spooler:
@@ -83,7 +140,7 @@ class Spooler:
 
     Attributes:
         blocks: kept so far.
-        inputs: in them.
+        inputs: in them; archives are not opened for their number.
         is_done: no more will come; also after an error.
         error: what ended it early.
     """
@@ -130,53 +187,40 @@ class Spooler:
 
     def _walk(self) -> None:
         recalls = True
+        blocks = cut(self._found, self._size)
         while not self._is_stopped:
-            items = list(islice(self._found, self._size))
-            if recalls:
-                recalls = self._is_kept(self.blocks, items)
-            if not items:
-                break
-            _check(items)
+            block = next(blocks, None)
+            recalls = recalls and self._is_kept(self.blocks, block)
+            if block is None:
+                end = {"blocks": self.blocks, "inputs": self.inputs}
+                write_bytes(self._storage, _END, json.dumps(end).encode())
+                return
             if not recalls:
-                write_block(self._storage, self.blocks, items)
-            self._count(1, len(items))
-        if not self._is_stopped:
-            end = {"blocks": self.blocks, "inputs": self.inputs}
-            write_bytes(self._storage, _END, json.dumps(end).encode())
+                write_block(self._storage, self.blocks, block)
+            self._count(1, 0 if block.is_archive else len(block.items))
 
-    def _is_kept(self, number: int, items: list[Input]) -> bool:
+    def _is_kept(self, number: int, block: Block | None) -> bool:
         """Whether an earlier run has kept this block.
 
         Raises:
-            UsageError: it kept other inputs.
+            UsageError: it kept another one.
         """
         try:
             kept = read_block(self._storage, number)
         except FileNotFoundError:
             return False
-        for at, old in enumerate(kept):
-            new = items[at] if at < len(items) else None
-            if new is None or new.path != old.path:
-                now = f"this run's is {shown(new.path)}" if new else "this run has fewer"
-                raise UsageError(
-                    "cannot resume",
-                    self._storage.where,
-                    f"its input {number * self._size + at + 1} is {shown(old.path)}, {now}, and it was interrupted "
-                    "before all had been found",
-                    "Name the same inputs in the same order, or start anew with --overwrite",
-                )
-        if len(kept) < len(items):  # the last block of a walk that was killed just before it said so
-            write_block(self._storage, number, items)
+        new: tuple[Input, ...] = block.items if block else ()
+        for at in range(max(len(kept.items), len(new))):
+            before, now = (items[at].path if at < len(items) else None for items in (kept.items, new))
+            if before != now:
+                was, found = ("none" if path is None else shown(path) for path in (before, now))
+                why = f"input {at + 1} of its block {number} is {was}, this run's is {found}"
+                step = "Name the same inputs in the same order, or start anew with --overwrite"
+                why += ", and it was interrupted before all had been found"
+                raise UsageError("cannot resume", self._storage.where, why, step)
         return True
 
     def _count(self, blocks: int, inputs: int) -> None:
         with self._changed:
             self.blocks, self.inputs = self.blocks + blocks, self.inputs + inputs
             self._changed.notify_all()
-
-
-def _check(items: list[Input]) -> None:
-    for item in items:
-        if item.is_stdin or item.path is None:
-            why = "the nodes of a cluster cannot read it"
-            raise UsageError("cannot take", item.path or STDIN, why, "Put the image into a file")

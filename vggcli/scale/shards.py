@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from vggcli.errors import UsageError
-from vggcli.images.discover import Input
+from vggcli.images.access import Access
+from vggcli.images.item import Input
 from vggcli.output.codec import RowCodec
 from vggcli.output.lines import ENCODERS, header
 from vggcli.output.parquet import read_lines, write_parquet
 from vggcli.output.readback import header_end, read_back
 from vggcli.records import Record
+from vggcli.scale.blocks import Block
 from vggcli.scale.notes import Note, read_note, shard_name, write_note
 from vggcli.scale.storage import Storage
 
-Classify = Callable[[Sequence[Input]], Iterable[Record]]
+Classify = Callable[[Iterable[Input]], Iterable[Record]]
 _COPY_BYTES = 1 << 20
 
 
@@ -66,13 +68,14 @@ class ShardWriter:
         self._storage, self._format, self._codec, self._run, self._retries = storage, format, codec, run, retries
         self._line_format = "jsonl" if format == "parquet" else format
 
-    def write(self, number: int, items: Sequence[Input], classify: Classify) -> Note:
+    def write(self, number: int, block: Block, classify: Classify, access: Access | None = None) -> Note:
         """Classify a block, unless its shard is whole, and put its shard and its note in their places.
 
         Args:
             number: of the block.
-            items: its inputs.
+            block: its inputs; of an archive with failures all are classified again.
             classify: one record for each input, in order.
+            access: how an archive is read.
 
         Raises:
             OutputError: the shard cannot be written.  What `classify` raises goes through, and nothing is left.
@@ -81,7 +84,13 @@ class ShardWriter:
         if old is not None and (old.run == self._run or not old.failures or not self._retries):
             return old
         failures: Counter[str] = Counter()
-        rows = 0
+        taken = rows = 0
+
+        def counted(items: Iterable[Input]) -> Iterator[Input]:
+            nonlocal taken
+            for item in items:
+                taken += 1
+                yield item
 
         def lines(records: Iterable[Record]) -> Iterator[bytes]:
             nonlocal rows
@@ -90,17 +99,17 @@ class ShardWriter:
                 failures.update([record.failure.kind] if record.failure else [])
                 yield ENCODERS[self._line_format](self._codec, record)
 
-        kept = None if old is None else self._kept(old, items)
+        kept = None if old is None or block.is_archive else self._kept(old, block.items)
         if kept is None:
-            every = lines(classify(items))
+            every = lines(classify(counted(block.inputs(access or Access()))))
         else:
-            failed = [item for item, line in zip(items, kept, strict=True) if line is None]
-            rows = len(items) - len(failed)
-            again = lines(classify(failed))
+            failed = [item for item, line in zip(block.items, kept, strict=True) if line is None]
+            taken = rows = len(block.items) - len(failed)
+            again = lines(classify(counted(failed)))
             every = (next(again) if line is None else line for line in kept)
         size, sha256 = self._put(number, every)
-        if rows != len(items):
-            raise RuntimeError(f"block {number} has {len(items)} inputs and {rows} records")
+        if rows != taken:
+            raise RuntimeError(f"block {number} has {taken} inputs and {rows} records")
         note = Note(number, rows, size, sha256, dict(failures), self._run)
         write_note(self._storage, note)
         return note

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vggcli.errors import MismatchError, WeightsError
 from vggcli.network import zoo
+from vggcli.web.urls import shown
 from vggcli.weights import store
-from vggcli.weights.download.urls import shown
 
 FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")  # the weights of a model folder, as hubs lay it out
 DEMO_FILE = Path(__file__).resolve().parent.parent / "demo" / "digits.safetensors"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from vggcli.errors import AbsentError, DownloadError, WeightsError
-from vggcli.weights.download.urls import on_mirror, redacted, shown
+from vggcli.web.urls import on_mirror, redacted, shown
 
 if TYPE_CHECKING:
     from vggcli.weights.download.progress import Progress

@@ -25,10 +25,10 @@ import pytest
 from httpserver import Clock, Exchange, Fault, FaultServer, chunked, cut_at, drip, redirect, reply, stall_at, whole
 
 from vggcli.errors import DownloadError
+from vggcli.web.retry import RetryPolicy
 from vggcli.weights.download import transfer as download_module
 from vggcli.weights.download.partial import partial_path
 from vggcli.weights.download.progress import LoggedProgress
-from vggcli.weights.download.retry import RetryPolicy
 from vggcli.weights.download.transfer import download
 
 MEGABYTE = random.Random(1).randbytes(1_000_000)
@@ -38,7 +38,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from vggcli.cli.console import Console
-from vggcli.weights.download.retry import RetryPolicy
+from vggcli.web.retry import RetryPolicy
 from vggcli.weights.download.transfer import download
 url, target, prefix = sys.argv[1:]
 download(url, Path(target), prefix, progress=Console().transfer, retry_policy=RetryPolicy(sleep=lambda seconds: None))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vggcli.web.retry import TransferError
 from vggcli.weights.download.partial import PartialFile
-from vggcli.weights.download.retry import TransferError
 
 MEGABYTE = random.Random(1).randbytes(1_000_000)
 

@@ -10,9 +10,9 @@ import pytest
 from httpserver import Clock, Exchange, FaultServer, chunked, cut_at, drip, redirect, reply, stall_at, whole
 
 from vggcli.errors import CheckpointError, DownloadError
+from vggcli.web.retry import RetryPolicy
 from vggcli.weights.checkpoint import read_checkpoint
 from vggcli.weights.download.remote import EDGE, RemoteSource
-from vggcli.weights.download.retry import RetryPolicy
 
 DATA = random.Random(3).randbytes(3_000_000)
 OTHER = random.Random(4).randbytes(3_000_000)

@@ -10,9 +10,9 @@ import threading
 from typing import Protocol
 
 from vggcli.errors import CheckpointError
+from vggcli.web.urls import shown
 from vggcli.weights.checkpoint import limits
 from vggcli.weights.checkpoint.problems import Unreadable, damaged_pickle, truncated
-from vggcli.weights.download.urls import shown
 
 WHAT = "cannot read weights"
 BLOCK = 1 << 16  # bytes a cursor reads at a time

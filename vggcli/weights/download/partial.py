@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vggcli.files import rename_durably
 from vggcli.json_reader import read_json
-from vggcli.weights.download.retry import TransferError
+from vggcli.web.retry import TransferError
 
 _BLOCK = 1 << 20  # bytes read at a time for hashing
 _SHARED = "another process is writing the same file"

@@ -11,12 +11,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from vggcli.errors import CheckpointError, DownloadError
+from vggcli.web.headers import content_range, unsatisfied_length, validator
+from vggcli.web.http import Client
+from vggcli.web.retry import RetryPolicy, TransferError
+from vggcli.web.urls import redacted
 from vggcli.weights.checkpoint.problems import truncated
 from vggcli.weights.checkpoint.source import WHAT
-from vggcli.weights.download.headers import content_range, unsatisfied_length, validator
-from vggcli.weights.download.http import Client, check_status
-from vggcli.weights.download.retry import RetryPolicy, TransferError
-from vggcli.weights.download.urls import redacted
+from vggcli.weights.download.pages import check_answer
 
 if TYPE_CHECKING:
     import httpx
@@ -121,7 +122,7 @@ class RemoteSource:
         if self._validator:
             headers["If-Range"] = self._validator
         with self._client.get(self._address, headers) as response:
-            check_status(response)
+            check_answer(response)
             length = self._check(response, begin, stop)
             body = bytearray()
             for chunk in self._client.body(response):

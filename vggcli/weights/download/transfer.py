@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggcli.errors import AbsentError, DownloadError
-from vggcli.weights.download.headers import content_length, content_range, unsatisfied_length, validator
-from vggcli.weights.download.http import Client, check_not_html, check_status
+from vggcli.web.headers import content_length, content_range, unsatisfied_length, validator
+from vggcli.web.http import Client
+from vggcli.web.retry import RetryPolicy, TransferError
+from vggcli.web.urls import redacted
 from vggcli.weights.download.lock import locked
+from vggcli.weights.download.pages import check_answer, check_not_html
 from vggcli.weights.download.partial import PartialFile, partial_path
 from vggcli.weights.download.progress import LoggedProgress, Progress
-from vggcli.weights.download.retry import RetryPolicy, TransferError
-from vggcli.weights.download.urls import redacted
 
 if TYPE_CHECKING:
     import httpx
@@ -145,7 +146,7 @@ class _Transfer:
         """One request and its answer; True when the file is whole, right and in place."""
         resuming = self.partial.size > 0 and self.ranges
         with self.client.get(self.url, self._headers() if resuming else {}) as response:
-            check_status(response)
+            check_answer(response)
             status = response.status_code
             if status == HTTPStatus.OK or (resuming and self._continues(response)):
                 if status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -19,11 +19,19 @@ class TransferError(Exception):
         passing: True when the same request may succeed a little later.
         wait_s: seconds that the server asked us to wait (Retry-After); None when it did not say.
         absent: True when the server answered that it has no such file.
+        forbidden: True when it answered that it does not give the file to us.
     """
 
-    def __init__(self, why: str, passing: bool = False, wait_s: float | None = None, absent: bool = False) -> None:
+    def __init__(
+        self,
+        why: str,
+        passing: bool = False,
+        wait_s: float | None = None,
+        absent: bool = False,
+        forbidden: bool = False,
+    ) -> None:
         super().__init__(why)
-        self.why, self.passing, self.wait_s, self.absent = why, passing, wait_s, absent
+        self.why, self.passing, self.wait_s, self.absent, self.forbidden = why, passing, wait_s, absent, forbidden
 
 
 @dataclass(frozen=True)

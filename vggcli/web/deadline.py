@@ -23,12 +23,16 @@ class Deadline:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._end = float("inf")
+        self._end = self._last = float("inf")
         self.has_passed = False
 
     def move(self, seconds: float) -> None:
         """Allow so many seconds from now."""
-        self._end, self.has_passed = self._clock() + seconds, False
+        self._end, self.has_passed = min(self._clock() + seconds, self._last), False
+
+    def limit(self, seconds: float) -> None:
+        """Allow no more than so many seconds from now on, wherever it is moved to."""
+        self._last = self._clock() + seconds
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
         """What httpcore's `trace` extension calls: the reads of every new stream end in time."""

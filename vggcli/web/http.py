@@ -1,24 +1,28 @@
 """HTTP as this tool needs it: one GET at a time, a strict URL policy, and every fault in plain words.
 
-Downloads and remote reading (`vgg inspect URL`) share the client, the redirect rules and the translation of httpx's
-exceptions into `TransferError`. Redirects are followed here, not by httpx, because each hop must keep to the policy:
-HTTPS stays HTTPS; plain HTTP is used only where the person typed it.
+Downloads, remote reading (`vgg inspect URL`) and images behind URLs share the client, the redirect rules and the
+translation of httpx's exceptions into `TransferError`. Redirects are followed here, not by httpx, because each hop must
+keep to the policy: HTTPS stays HTTPS; plain HTTP is used only where the person typed it; and where the URLs come from
+strangers, no hop leads to an address of this machine or its network (`vggcli.web.private`).
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
 from vggcli import __version__
-from vggcli.weights.download.deadline import Deadline
-from vggcli.weights.download.headers import retry_after
-from vggcli.weights.download.retry import RetryPolicy, TransferError
+from vggcli.web.deadline import Deadline
+from vggcli.web.headers import retry_after
+from vggcli.web.private import check_host, watched
+from vggcli.web.retry import RetryPolicy, TransferError
 
 if TYPE_CHECKING:
     import httpx
@@ -28,7 +32,6 @@ MAX_REDIRECTS = 5
 FILE_STATUSES = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 
 _SLOW = "the server sends too slowly"
-_HTML = "the answer is a web page, not a weights file: a login page of the network (hotel, office) or an error page"
 # What common statuses mean to the person; all other ones are named by number.
 _STATUS = {
     401: "the server asks for a login",
@@ -48,14 +51,17 @@ class Client:
 
     Args:
         retry_policy: how long to wait for connections, headers and bodies.
+        allow_private: let URLs and redirects lead into this machine and its network.
 
     Raises:
         TransferError: the proxy or certificate settings cannot be used.
     """
 
-    def __init__(self, retry_policy: RetryPolicy) -> None:
+    def __init__(self, retry_policy: RetryPolicy, *, allow_private: bool = True) -> None:
         self._policy = retry_policy
         self._deadline = Deadline(retry_policy.clock)
+        self._allow_private = allow_private
+        self._trace = self._deadline.trace if allow_private else watched(self._deadline.trace)
         self._http = _open_client(retry_policy)
 
     def __enter__(self) -> Client:
@@ -63,6 +69,10 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def end_in(self, seconds: float) -> None:
+        """Let nothing of what follows, all requests together, take longer than this from now on."""
+        self._deadline.limit(seconds)
 
     def close(self) -> None:
         """Close the connections."""
@@ -80,10 +90,12 @@ class Client:
         if not url.lower().startswith(("http://", "https://")):
             raise TransferError("this is not an http:// or https:// URL")
         try:
-            extensions = {"trace": self._deadline.trace}
+            extensions = {"trace": self._trace}
             request = self._http.build_request("GET", url, headers=dict(headers), extensions=extensions)
             for _ in range(MAX_REDIRECTS + 1):
                 _check_policy(request.url.scheme, plain_allowed=url.lower().startswith("http://"))
+                if not self._allow_private:
+                    check_host(request.url.host)
                 response = self._send(request)
                 if response.next_request is None:
                     try:
@@ -137,11 +149,20 @@ def _open_client(retry_policy: RetryPolicy) -> httpx.Client:
     # Ranges and hashes are about the stored bytes, so no compression on the way.
     headers = {"User-Agent": f"vgg/{__version__}", "Accept-Encoding": "identity"}
     try:
-        return httpx.Client(timeout=timeout, headers=headers, follow_redirects=False)
+        certificates = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        return httpx.Client(timeout=timeout, headers=headers, follow_redirects=False, verify=certificates)
     except (ValueError, httpx.InvalidURL, ImportError) as error:
         raise TransferError("the proxy set in the environment cannot be used (see HTTPS_PROXY, ALL_PROXY)") from error
     except OSError as error:
         raise TransferError("the TLS certificates set in the environment cannot be read (see SSL_CERT_FILE)") from error
+
+
+@lru_cache(maxsize=1)
+def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Those that the environment names; reading them takes longer than a request."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _check_policy(scheme: str, plain_allowed: bool) -> None:
@@ -200,7 +221,7 @@ def _proxy_hint() -> str:
 
 
 def check_status(response: httpx.Response) -> None:
-    """Refuse an answer that is not about the file (`FILE_STATUSES`), is compressed, or is a web page.
+    """Refuse an answer that is not about the file (`FILE_STATUSES`) or is compressed.
 
     Raises:
         TransferError: with what the status means; passing for 408, 425, 429 and 5xx.
@@ -212,20 +233,9 @@ def check_status(response: httpx.Response) -> None:
             f"the server has a fault ({name})" if 500 <= status < 600 else f"unexpected answer {name}"
         )
         passing = status in _PASSING_STATUS or 500 <= status < 600
-        raise TransferError(why, passing, retry_after(response) if passing else None, absent=status in (404, 410))
+        wait_s = retry_after(response) if passing else None
+        raise TransferError(why, passing, wait_s, absent=status in (404, 410), forbidden=status in (401, 403))
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("identity", ""):
         raise TransferError("the server compresses the file on the way although it was asked not to")
-    if response.headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml")):
-        raise TransferError(_HTML)
-
-
-def check_not_html(head: bytes) -> None:
-    """Refuse a body that begins like a web page, whatever its Content-Type says.
-
-    Raises:
-        TransferError: the first bytes are those of HTML or XML.
-    """
-    if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise TransferError(_HTML)

@@ -8,7 +8,7 @@ import pytest
 from conftest import Vgg
 
 from vggcli.errors import UsageError
-from vggcli.weights.download.urls import on_mirror, redacted, shown
+from vggcli.web.urls import on_mirror, redacted, shown
 
 MISTYPED = [
     "user:secret@host.example/models",

@@ -1,0 +1,1 @@
+"""HTTP as weights and images need it: polite, bounded, and every fault in plain words."""
