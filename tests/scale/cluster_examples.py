@@ -39,6 +39,10 @@ def make_images(folder: Path, count: int) -> list[str]:
     return [str(path) for path in sorted(folder.iterdir())]
 
 
+# Ray's workers give way to all others; on a machine that is busy with other tests they would wait for ever.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
+
 @contextlib.contextmanager
 def nodes(*environments: dict[str, str], cores: int = 1) -> Iterator[Any]:
     """A cluster with a node of one core for each environment, the first being its head; its `address` is for --ray."""

@@ -7,10 +7,17 @@ import os
 import random
 import signal
 import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from predict_examples import DIGITS
 from scale.cluster_examples import (
+    PACKAGE,
+    PATIENCE,
     actor_processes,
     finish,
     joined,
@@ -22,6 +29,7 @@ from scale.cluster_examples import (
     start,
     until,
 )
+from test_docs import alike, commands
 
 pytestmark = pytest.mark.cluster
 
@@ -89,11 +97,11 @@ def test_a_killed_driver_is_gone_on_from(images: Path, expected: bytes, tmp_path
         driver.kill()
         driver.communicate()
         before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*.jsonl")}
-        without_failures = (
-            {path for path in before if json.loads(path.with_suffix(".note").read_text())["failures"] == {}}
-            if all(path.with_suffix(".note").exists() for path in before)
-            else set()
-        )
+        notes = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("part-*.note")]
+        without_failures = [
+            tmp_path / "out" / f"part-{note['block']:08}.jsonl" for note in notes if note["failures"] == {}
+        ]
+        assert without_failures
         code, said = run(*arguments, "--resume")
 
         assert code == 1, said
@@ -140,6 +148,56 @@ def test_an_image_that_kills_its_process_costs_its_own_row(tmp_path: Path) -> No
     assert list((out / "attempts").iterdir()) == []
 
 
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An S3 server on this machine, its address in the environment of every process from here on."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    values = {"ENDPOINT_URL": f"http://{host}:{port}", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
+    for name, value in {**values, "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    import s3fs
+
+    files = s3fs.S3FileSystem()
+    files.mkdir("photos")
+    files.mkdir("labels")
+    yield "s3://photos"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_from_tars_and_a_bucket_into_a_bucket_with_a_node_gone(bucket: str, tmp_path: Path) -> None:
+    import fsspec
+
+    files = fsspec.filesystem("s3")
+    names = make_images(tmp_path / "images", 400)
+    for number in range(8):
+        with tarfile.open(tmp_path / f"photos-{number}.tar", "w") as tar:
+            for name in names[50 * number : 50 * number + 50]:
+                tar.add(name, os.path.basename(name))
+    files.put(names, "photos/small/")
+    files.put_file(str(tmp_path / "photos-7.tar"), "photos/photos-7.tar")
+    inputs = [str(tmp_path / "photos-{0..6}.tar"), f"{bucket}/photos-7.tar", f"{bucket}/small/"]
+    expected = plain(inputs, tmp_path / "plain.jsonl")
+
+    with nodes({}, {}, {}) as cluster:
+        out = "s3://labels/run"
+        driver = start(*inputs, "--ray", cluster.address, "-o", f"{out}/", "--block-size", "40")
+        until(lambda: len(files.glob("labels/run/part-*.note", refresh=True)) > 3, driver)
+        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+        code, said = finish(driver)
+        assert code == 1, said
+    code, said = run("--join", out, "-o", tmp_path / "all.jsonl")
+    assert code == 1, said
+    assert (tmp_path / "all.jsonl").read_bytes() == expected
+    manifest = json.loads(files.cat_file("labels/run/manifest.json"))
+    assert manifest["rows"] == 800
+    assert [shard["rows"] for shard in manifest["shards"]] == [50] * 8 + [40] * 10
+
+
 def test_clusters_that_cannot_do_it_are_refused_in_a_line(tmp_path: Path) -> None:
     make_images(tmp_path / "images", 3)
     for name, text in (("older", '__version__ = "0.0.1"'), ("absent", 'raise ImportError("there is none")')):
@@ -158,6 +216,24 @@ def test_clusters_that_cannot_do_it_are_refused_in_a_line(tmp_path: Path) -> Non
         code, said = run(*arguments, cluster.address, "--threads", "64")
     assert code == 5
     assert "no node has 64 cores" in said
+
+
+def test_the_page_shows_what_happens(tmp_path: Path) -> None:
+    page = (PACKAGE / "docs" / "scale.md").read_text("utf-8").replace("<!-- not run: it takes Ray;", "<!-- run by")
+    (tmp_path / "vggcli" / "demo").mkdir(parents=True)
+    (tmp_path / "vggcli" / "demo" / "digits").symlink_to(DIGITS)
+    here = {**os.environ, "PYTHONPATH": str(PACKAGE)}
+    shown = list(commands(page))
+    assert len(shown) == 3
+    for command, lines in shown:
+        line = f'vgg() {{ "{sys.executable}" -m vggcli "$@"; }}; {command}'
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, env=here, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        said = done.stderr.splitlines()
+        assert done.returncode == 0, said
+        assert all(any(alike(line, words) for words in said) for line in lines if line.startswith("vgg: ")), said
+        assert [line for line in lines if not line.startswith("vgg: ")] == done.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,8 @@ class _Cluster:
     def _run(self) -> None:
         settings = self._request.settings
         share = cluster.share_of(settings.device, settings.threads, self._classifier.model.path.stat().st_size)
-        cluster.check_nodes(self._storage)
+        if self._on.address != "local":
+            cluster.check_nodes(self._storage)
         job = self._job(share)
         self._spooler = Spooler(self._storage, self._found(), self._on.block_size)
         self._work = ClusterRun(
@@ -167,9 +168,8 @@ class _Cluster:
         self._spooler.start()
         if job.retries:
             self._work.keep()
-        self._say(
-            f"{job.provenance.describe()}; {share.actors} actors of {share.cores} cores" + " and a GPU" * share.gpus
-        )
+        parts = f"{share.cores} core{'s' * (share.cores > 1)}" + " and a GPU" * share.gpus
+        self._say(f"{job.provenance.describe()}; {share.actors} actor{'s' * (share.actors > 1)} of {parts}")
         threading.Thread(target=self._produce, args=(self._work,), daemon=True).start()
         try:
             leaves_room = not self._request.quiet
