@@ -240,19 +240,27 @@ class Classifier:
 
         return with_weights(self._model.architecture, self._model.arrays())
 
-    def pipeline(self, inputs: Iterator[Input], outputs: tuple[str, ...] = (), workers: int | None = None) -> Pipeline:
+    def pipeline(
+        self,
+        inputs: Iterator[Input],
+        outputs: tuple[str, ...] = (),
+        workers: int | None = None,
+        *,
+        keeps: bool = False,
+    ) -> Pipeline:
         """The machinery below `predict`, for those who steer it: results as they come, stop, a deadline.
 
         Args:
             inputs: pulled lazily, by one thread at a time.
             outputs: names of layers; the logits by default.
             workers: decoding threads; None for the settings' number.
+            keeps: see `Access.keeps`.
         """
         wanted = outputs or (self._logits,)
         with self._lock:
             self._check_open()
             pipeline = Pipeline(
-                read_ahead(inputs, self._decoding().access),
+                read_ahead(inputs, replace(self._decoding().access, keeps=keeps)),
                 self._loader,
                 lambda: self.open_engine(wanted),
                 workers=workers or self.settings.workers or _default_workers(),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from vggcli.errors import InputError, OutputError, UsageError
+from vggcli.images.item import Input
 from vggcli.output.sorting import Sorter, folder_of
 from vggcli.text import unescape
 
@@ -43,7 +44,7 @@ def test_a_copy_has_the_bytes_the_time_and_the_permissions(tmp_path: Path, into:
     os.chmod(source, 0o600)
     os.utime(source, ns=(10**18, 10**18 + 1))
 
-    target = Sorter(into).place(source, "cat")
+    target = Sorter(into).place(Input(source), "cat")
 
     assert target == str(into / "cat" / "a.jpg")
     assert Path(target).read_bytes() == Path(source).read_bytes()
@@ -56,7 +57,7 @@ def test_a_link_leads_to_the_image_from_anywhere(tmp_path: Path, into: Path, mon
     image(tmp_path / "a.jpg")
     monkeypatch.chdir(tmp_path)
 
-    Sorter(Path("sorted"), link=True).place("a.jpg", "cat")
+    Sorter(Path("sorted"), link=True).place(Input("a.jpg"), "cat")
 
     assert tree(into) == {"cat/a.jpg": str(tmp_path / "a.jpg")}
     assert (into / "cat" / "a.jpg").read_bytes() == b"an image"
@@ -68,7 +69,7 @@ def test_names_are_kept_as_they_are(name: str, link: bool, tmp_path: Path, into:
     source = image(tmp_path / name)
 
     for _ in range(2):
-        Sorter(into, link=link).place(source, "cat")
+        Sorter(into, link=link).place(Input(source), "cat")
 
     assert tree(into) == {f"cat/{name}": source if link else b"an image"}
 
@@ -91,7 +92,7 @@ def test_a_label_is_one_folder_that_says_what_it_is(label: str, folder: str, tmp
     assert folder_of(label) == folder
     assert unescape(folder) == label
 
-    Sorter(into).place(image(tmp_path / "a.jpg"), label)
+    Sorter(into).place(Input(image(tmp_path / "a.jpg")), label)
 
     assert tree(tmp_path) == {"a.jpg": b"an image", f"sorted/{folder}/a.jpg": b"an image"}
 
@@ -99,7 +100,7 @@ def test_a_label_is_one_folder_that_says_what_it_is(label: str, folder: str, tmp
 def test_empty_and_long_labels_have_folders_of_their_own(tmp_path: Path, into: Path) -> None:
     labels = ["", "empty", "é" * 500, "é" * 501, "\n" * 500]
     for label in labels:
-        Sorter(into).place(image(tmp_path / "a.jpg"), label)
+        Sorter(into).place(Input(image(tmp_path / "a.jpg")), label)
 
     assert len(list(into.iterdir())) == len(labels)
     assert folder_of("") == "\\empty"
@@ -115,7 +116,7 @@ def test_images_of_the_same_name_all_arrive_and_arrive_once(link: bool, tmp_path
     for _ in range(3):
         sorter = Sorter(into, link=link)
         for path in images:
-            sorter.place(path, "cat")
+            sorter.place(Input(path), "cat")
         whole = whole or tree(into)
         assert tree(into) == whole
     assert sorted(whole) == [f"cat/{name}.jpg" for name in ("a", "a~2", "a~2~2", "a~3", "a~4")]
@@ -127,7 +128,7 @@ def test_whatever_order_they_come_in_the_next_time(tmp_path: Path, into: Path) -
     for order in (images, images[::-1], images[1:]):
         sorter = Sorter(into)
         for path in order:
-            sorter.place(path, "cat")
+            sorter.place(Input(path), "cat")
 
     assert sorted(tree(into).values()) == [b"x", b"yy", b"zzz"]
 
@@ -140,7 +141,7 @@ def test_thousands_of_one_name_are_not_looked_at_again_for_each(
     monkeypatch.setattr("os.lstat", lambda path, **options: looks.append(str(path)) or real(path, **options))
     sorter = Sorter(into, link=True)
     for number in range(200):
-        sorter.place(image(tmp_path / str(number) / "a.jpg"), "cat")
+        sorter.place(Input(image(tmp_path / str(number) / "a.jpg")), "cat")
 
     assert len(tree(into)) == 200
     assert len([path for path in looks if path.startswith(str(into))]) < 1000
@@ -150,7 +151,7 @@ def test_the_longest_name_has_room_for_its_number(tmp_path: Path, into: Path) ->
     name = "é" * 125 + ".jpg"
     sorter = Sorter(into)
     for number in range(2):
-        sorter.place(image(tmp_path / str(number) / name, b"%d" % number), "cat")
+        sorter.place(Input(image(tmp_path / str(number) / name, b"%d" % number)), "cat")
 
     assert sorted(tree(into).values()) == [b"0", b"1"]
 
@@ -172,7 +173,7 @@ def test_nothing_that_is_there_is_touched(link: bool, tmp_path: Path, into: Path
         before = os.lstat(into / "cat" / f"{number}.jpg")
 
         for _ in range(2):
-            assert Sorter(into, link=link).place(source, "cat") in (str(into / "cat" / f"{number}~2.jpg"), None)
+            assert Sorter(into, link=link).place(Input(source), "cat") in (str(into / "cat" / f"{number}~2.jpg"), None)
 
         after = os.lstat(into / "cat" / f"{number}.jpg")
         assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
@@ -191,17 +192,17 @@ def test_a_full_disk_leaves_no_half_image_and_is_gone_on_from(
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
         with pytest.raises(OutputError, match=r"no space left on device\. Make room and run the same command again\.$"):
-            Sorter(into).place(source, "cat")
+            Sorter(into).place(Input(source), "cat")
     assert tree(into) == {}
 
-    Sorter(into).place(source, "cat")
+    Sorter(into).place(Input(source), "cat")
     assert tree(into) == {"cat/a.jpg": b"x" * 100}
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path, into: Path) -> None:
     half = image(into / "cat" / ".vgg-0123456789abcdef.part", b"ha")
 
-    Sorter(into).place(image(tmp_path / "a.jpg"), "cat")
+    Sorter(into).place(Input(image(tmp_path / "a.jpg")), "cat")
 
     assert not os.path.exists(half)
 
@@ -213,7 +214,7 @@ def test_a_disk_without_hard_links(tmp_path: Path, into: Path, monkeypatch: pyte
     monkeypatch.setattr("os.link", refuse)
     sorter = Sorter(into)
     for number in range(2):
-        sorter.place(image(tmp_path / str(number) / "a.jpg", b"%d" % number), "cat")
+        sorter.place(Input(image(tmp_path / str(number) / "a.jpg", b"%d" % number)), "cat")
 
     assert tree(into) == {"cat/a.jpg": b"0", "cat/a~2.jpg": b"1"}
 
@@ -223,23 +224,23 @@ def test_an_image_that_is_gone_or_no_file_any_more(tmp_path: Path, into: Path) -
 
     for path in (tmp_path / "gone.jpg", tmp_path / "fifo", tmp_path):
         with pytest.raises(InputError):
-            Sorter(into).place(str(path), "cat")
+            Sorter(into).place(Input(str(path)), "cat")
     with pytest.raises(InputError, match="where the sorted images are"):
-        Sorter(into).place(image(into / "cat" / "a.jpg"), "dog")
+        Sorter(into).place(Input(image(into / "cat" / "a.jpg")), "dog")
     assert tree(into) == {"cat/a.jpg": b"an image"}
 
 
 def test_a_dry_run_names_what_would_be_and_makes_nothing(tmp_path: Path, into: Path) -> None:
     images = [image(tmp_path / str(number) / "a.jpg") for number in range(3)]
     dry = Sorter(into, dry_run=True)
-    planned = [dry.place(path, "cat") for path in images]
+    planned = [dry.place(Input(path), "cat") for path in images]
     assert not into.exists()
 
     sorter = Sorter(into)
-    assert [sorter.place(path, "cat") for path in images] == planned
+    assert [sorter.place(Input(path), "cat") for path in images] == planned
     assert sorter.placed == dry.placed == 3
     again = Sorter(into, dry_run=True)
-    assert [again.place(path, "cat") for path in images] == [None] * 3
+    assert [again.place(Input(path), "cat") for path in images] == [None] * 3
 
 
 def test_a_folder_that_would_feed_itself_is_refused(tmp_path: Path, into: Path) -> None:
@@ -271,11 +272,11 @@ def test_a_label_whose_folder_is_a_link_elsewhere_is_refused(dry_run: bool, tmp_
     sorter = Sorter(into, dry_run=dry_run)
 
     with pytest.raises(OutputError, match="it is a link to another place"):
-        sorter.place(str(tmp_path / "a.png"), "cat")
+        sorter.place(Input(str(tmp_path / "a.png")), "cat")
 
     assert not list((tmp_path / "elsewhere").iterdir())
     (into / "dog").mkdir()
-    assert sorter.place(str(tmp_path / "a.png"), "kitten") == str(into / "kitten" / "a.png")
+    assert sorter.place(Input(str(tmp_path / "a.png")), "kitten") == str(into / "kitten" / "a.png")
 
 
 def test_a_folder_that_cannot_be_made_is_found_at_once(tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ FilesFrom = Annotated[
 Null = Annotated[
     bool, typer.Option("--null", "-0", help="Paths in --files-from end with a zero byte.", rich_help_panel=INPUT)
 ]
+Column = Annotated[
+    str | None,
+    typer.Option(
+        "--column",
+        metavar="NAME",
+        help="--files-from is a parquet or csv file, and its paths are in this column.",
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
 AllowEmpty = Annotated[
     bool, typer.Option("--allow-empty", help="That there are no images is no failure.", rich_help_panel=INPUT)
 ]

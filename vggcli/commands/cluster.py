@@ -21,6 +21,7 @@ from vggcli.commands.request import Request
 from vggcli.engines import choice
 from vggcli.errors import StoppedError, UsageError
 from vggcli.images import discover
+from vggcli.images.item import named
 from vggcli.output.formats import FOR_PROGRAMS, Format
 from vggcli.scale import cluster, directory, waves
 from vggcli.scale.actors import Job
@@ -79,7 +80,7 @@ def predict_on_cluster(request: Request, on: OnCluster, console: Console) -> int
 
 def _check(request: Request, on: OnCluster) -> tuple[str, Format]:
     """The output and its format; UsageError for what cannot be done on a cluster."""
-    discover.check(request.inputs, request.files_from, request.null)
+    discover.check(request.inputs, request.files_from, request.null, request.column)
     choice.check(request.settings.engine, request.settings.device)
     if on.where is None or on.where == discover.STDIN:
         raise UsageError("cannot run on a cluster", "", "it writes shards into a folder", "Name a folder with -o DIR")
@@ -191,10 +192,11 @@ class _Cluster:
         provenance = provenance_of(self._classifier, selection, Computing(**found))
         kept = directory.ClusterSettings(
             **asdict(provenance),
-            inputs=request.inputs,
+            inputs=tuple(named(path).path or "" for path in request.inputs),  # without credentials
             recursive=request.recursive,
             files_from=request.files_from,
             null=request.null,
+            column=request.column,
             block_size=self._on.block_size,
         )
         goes_on = directory.begin(self._storage, self._format, kept, resume=request.resume)
@@ -211,6 +213,7 @@ class _Cluster:
             recursive=request.recursive,
             files_from=request.files_from,
             null=request.null,
+            column=request.column,
             access=access_of(request),
             opens_archives=False,
         )

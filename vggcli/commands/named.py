@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 
 from vggcli.errors import DownloadError, UsageError
-from vggcli.images import discover
+from vggcli.images import addresses, discover
 from vggcli.settings import Settings
 from vggcli.weights.locate import locate
 from vggcli.weights.store import FetchOptions
@@ -26,18 +26,25 @@ def must_fetch(settings: Settings) -> bool:
     return False
 
 
-def nothing_is_there(inputs: tuple[str, ...], recursive: bool, files_from: str | None, null: bool) -> bool:
-    """Whether all that was named comes to no image at all; False where only reading a pipe would tell.
+def nothing_is_there(
+    inputs: tuple[str, ...], recursive: bool, files_from: str | None, null: bool, column: str | None
+) -> bool:
+    """Whether all that was named comes to no image at all; False where only a pipe or a server could tell.
 
     Raises:
         UsageError: it was mistyped: none of the files and folders exists.
     """
     if discover.STDIN in (*inputs, files_from) or (files_from is not None and not _is_file(files_from)):
         return False
+    if any("://" in path and addresses.file_of(path) is None for path in inputs):
+        return False
     missing: str | None = None
     skipped = discover.Skipped()
-    for item in discover.discover(inputs, skipped, recursive=recursive, files_from=files_from, null=null):
-        if item.path is not None and "\0" not in item.path and os.path.lexists(item.path):
+    for item in discover.discover(
+        inputs, skipped, recursive=recursive, files_from=files_from, null=null, column=column
+    ):
+        file = None if item.path is None else addresses.file_of(item.path)
+        if file is None or ("\0" not in file and os.path.lexists(file)):
             return False
         missing = missing or item.path
     if missing is not None and not skipped.empty_folders:

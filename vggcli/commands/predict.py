@@ -48,7 +48,7 @@ def predict(request: Request, console: Console) -> int:
     Raises:
         VggError: the run could not begin, or ended before its last input (`StoppedError` after too many failures).
     """
-    discover.check(request.inputs, request.files_from, request.null)
+    discover.check(request.inputs, request.files_from, request.null, request.column)
     choice.check(request.settings.engine, request.settings.device)
     format = choose_format(request.format, request.output, console.shows_results)
     if request.output is not None:
@@ -61,6 +61,7 @@ def predict(request: Request, console: Console) -> int:
         request.recursive,
         link=request.link,
         dry_run=request.dry_run,
+        access=access_of(request),
         note=console.note,
         say=say,
     )
@@ -71,9 +72,10 @@ def predict(request: Request, console: Console) -> int:
         recursive=request.recursive,
         files_from=request.files_from,
         null=request.null,
+        column=request.column,
         access=access_of(request),
     )
-    named = request.inputs, request.recursive, request.files_from, request.null
+    named = request.inputs, request.recursive, request.files_from, request.null, request.column
     if must_fetch(request.settings) and not request.allow_empty and nothing_is_there(*named):
         deque(found, maxlen=0)  # to its end, which is near, and then it is known what to say
         say_skipped(skipped, console.note, say)
@@ -139,7 +141,9 @@ class _Prediction:
         self._failures: Counter[str] = Counter()
         self._classified = 0
         self._interruption = Interruption(console, self._say_interrupted)
-        self._pipeline = classifier.pipeline(self._todo(found))  # images decode from here on
+        self._pipeline = classifier.pipeline(
+            self._todo(found), keeps=access_of(request).keeps
+        )  # images decode from here on
 
     def run(self) -> int:
         """All records out; the exit code."""
@@ -187,7 +191,13 @@ class _Prediction:
         self._output_is_open.set()
         try:
             leaves_room = not request.quiet and (request.output is not None or not self._console.shares_terminal)
-            counts = counting.count(request.inputs, request.files_from, recursive=request.recursive, null=request.null)
+            counts = counting.count(
+                request.inputs,
+                request.files_from,
+                recursive=request.recursive,
+                null=request.null,
+                column=request.column,
+            )
             with self._console.progress(leaves_room, counts) as progress, self._output as output:
                 self._write(output, progress)
                 if self._interruption.signal is not None:
@@ -198,7 +208,9 @@ class _Prediction:
     def _write(self, output: ResumableOutput[Record], progress: Progress) -> None:
         for result in self._pipeline.results():
             record = self._classifier.record(result, self._selection)
-            self._sorting.take(record)  # before its row is written: a row says that all is done for its input
+            self._sorting.take(
+                record, result.item
+            )  # before its row is written: a row says that all is done for its input
             output.write(record)
             if record.failure is None:
                 self._classified += 1
@@ -247,7 +259,7 @@ class _Prediction:
 
     def _see_kept(self, item: discover.Input, label: str) -> None:
         if label:
-            self._sorting.take_image(item.path, label)
+            self._sorting.take_image(item, label)
 
     def _say_interrupted(self) -> None:
         how = f"the same command {self._how_to_resume()}" if self._is_resumable() else "the rows so far are written"

@@ -23,6 +23,7 @@ class Request:
     recursive: bool = False
     files_from: str | None = None
     null: bool = False
+    column: str | None = None
     settings: Settings = field(default_factory=Settings)
     top_k: int | None = None
     format: str = "auto"

@@ -82,6 +82,12 @@ def local_name(path: str) -> str | None:
     return None if known else path
 
 
+def file_of(path: str) -> str | None:
+    """The file that is read for a path, for a member its archive; None where none on this machine is."""
+    container, member = split(path)
+    return local_name(path if member is None else escaped(container))
+
+
 def shards(path: str) -> Iterator[str]:
     """The archives that braces stand for, `photos-{000..099}.tar` and `{train,val}.tar`, in the order of a shell.
 

@@ -42,8 +42,9 @@ def read_ahead(inputs: Iterator[Input], access: Access) -> Iterator[Input]:
     try:
         while (item := queue.take()) is not None:
             yield item
-    finally:
+    except GeneratorExit:
         queue.stop()
+        raise
 
 
 class _Queue:
@@ -81,7 +82,7 @@ class _Queue:
             close()
 
     def _put(self, item: Input) -> bool:
-        nbytes = item.reader.nbytes if isinstance(item.reader, Held) else 0
+        nbytes = item.nbytes
         with self._changed:
             if item.is_read_ahead and not nbytes:
                 item = self._fetched(item)
@@ -140,7 +141,7 @@ class _Queue:
                 return None
             item = self._items.popleft()
             if isinstance(item.reader, Held):
-                self._bytes -= item.reader.nbytes
+                self._bytes -= item.nbytes
             self._changed.notify_all()
             return item
 
@@ -148,6 +149,8 @@ class _Queue:
         """Nobody wants any more."""
         with self._changed:
             self._stopped = True
+            for task in self._todo:
+                task.skip()
             self._todo.clear()
             self._changed.notify_all()
 
@@ -187,6 +190,10 @@ class Fetched:
         except BaseException as error:
             is_large = isinstance(error, UnreadableError) and error.kind == "too-large"
             self._error = None if is_large and self._access.max_bytes > _LARGE_BYTES else error
+        self._done.set()
+
+    def skip(self) -> None:
+        """Leave it to whoever reads it."""
         self._done.set()
 
     def read(self, max_bytes: int, attempt: Attempt) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import threading
@@ -195,7 +196,8 @@ def _tried(ask: Callable[[], _Value]) -> _Value:
         except Exception as error:
             if "credential" in type(error).__name__.lower():
                 raise UnreadableError("permission", "no credentials for it were found") from error
-            raise TransferError(_told(error), passing=isinstance(error, OSError)) from error
+            passing = isinstance(error, OSError) and error.errno != errno.EINVAL
+            raise TransferError(_told(error), passing=passing) from error
 
     try:
         return RetryPolicy(idle_tries=_TRIES).run(once)

@@ -31,6 +31,7 @@ def discover(
     recursive: bool = False,
     files_from: str | None = None,
     null: bool = False,
+    column: str | None = None,
     access: Access | None = None,
     opens_archives: bool = True,
 ) -> Iterator[Input]:
@@ -42,6 +43,7 @@ def discover(
         recursive: descend into the folders of folders; loops of links end, and a folder is entered by a link once.
         files_from: a file with one path a line, or "-" for standard input.
         null: the paths in `files_from` end with a zero byte instead of a newline.
+        column: the list is a table, see `vggcli.images.columns`, and the paths are in this column.
         access: how archives and addresses are read.
         opens_archives: else each is one `Archive`.
 
@@ -49,14 +51,14 @@ def discover(
         UsageError: nothing is asked for, standard input is asked for twice or is closed, or `files_from` cannot be
             read; a list that fails halfway raises it while iterating.
     """
-    check(inputs, files_from, null)
+    check(inputs, files_from, null, column)
     # Opened here, so that a wrong name is found before anything else is done.
-    stream = None if files_from is None else sys.stdin.buffer if files_from == STDIN else open_list(files_from)
+    listed = iter(()) if files_from is None else open_paths(files_from, null, column)
     expand = partial(expand_path, recursive=recursive, skipped=skipped, access=access, opens_archives=opens_archives)
-    return _discover(inputs, expand, stream, files_from or "", null)
+    return _discover(inputs, listed, expand)
 
 
-def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
+def check(inputs: Sequence[str], files_from: str | None, null: bool, column: str | None = None) -> None:
     """Refuse a command line whose inputs contradict themselves, before anything is opened."""
     if not inputs and files_from is None:
         raise UsageError("nothing to classify", "", "no image or folder was named", "Name some, or use --files-from")
@@ -68,23 +70,33 @@ def check(inputs: Sequence[str], files_from: str | None, null: bool) -> None:
         raise UsageError("cannot read an image from", "-", "standard input is a terminal", "Pipe an image into vgg")
     if null and files_from is None:
         raise UsageError("--null", "", "it describes the list of --files-from, and there is none", "Add --files-from")
+    if column is not None and files_from is None:
+        raise UsageError(
+            "--column", "", "it is one of the table of --files-from, and there is none", "Add --files-from"
+        )
+    if column is not None and null:
+        raise UsageError("--column and --null", "", "they contradict each other", "Choose one")
 
 
 def _discover(
-    inputs: Sequence[str],
-    expand: Callable[[str], Iterator[Input]],
-    stream: BinaryIO | None,
-    where: str,
-    null: bool,
+    inputs: Sequence[str], listed: Iterator[str], expand: Callable[[str], Iterator[Input]]
 ) -> Iterator[Input]:
     for path in inputs:
         if path == STDIN:
             yield Input(path, is_stdin=True)
         else:
             yield from expand(path)
-    if stream is not None:
-        for path in _listed(stream, where, null):
-            yield from expand(path)
+    for path in listed:
+        yield from expand(path)
+
+
+def open_paths(files_from: str, null: bool, column: str | None) -> Iterator[str]:
+    """The paths of a list or table as they are read; UsageError at once when it cannot be."""
+    if column is not None:
+        from vggcli.images import columns
+
+        return columns.open_column(files_from, column)
+    return _listed(sys.stdin.buffer if files_from == STDIN else open_list(files_from), files_from, null)
 
 
 def open_list(path: str) -> BinaryIO:
@@ -146,7 +158,7 @@ def expand_path(
 ) -> Iterator[Input]:
     """A path as it is, or the images in the folder, archive or bucket that it names; see `discover`."""
     folder, prefix = path, ""
-    if is_special(path) or path.lower().endswith(_ARCHIVES):
+    if is_no_plain_path(path):
         from vggcli.images import addresses, sources
 
         folder, prefix = addresses.local_name(path) or "", "file://" * (addresses.protocol(path) == "file")
@@ -162,6 +174,19 @@ def expand_path(
         yield Input(prefix + _escaped(entry), given=False)
     if not found:
         skipped.empty_folders.append(path)
+
+
+def is_no_plain_path(path: str) -> bool:
+    """Whether a path may name something else than a file or folder under that name."""
+    return is_special(path) or path.lower().endswith(_ARCHIVES)
+
+
+def is_archive(path: str) -> bool:
+    """Whether a path names an archive, and not a folder of such a name."""
+    from vggcli.images import addresses
+
+    container, member = addresses.split(path)
+    return member is None and addresses.is_archive(container) and not os.path.isdir(addresses.local_name(path) or "")
 
 
 def _escaped(name: str) -> str:

@@ -11,6 +11,7 @@ from vggcli.images.access import UnreadableError
 from vggcli.images.limits import FREE_BYTES, MAX_RATIO
 
 _SKIPPED_BYTES = 1 << 16  # at a time
+_PIECE_BYTES = 1 << 20  # read at a time: as much memory as is asked for is taken at once
 _COMPRESSED_BYTES = 1 << 16
 
 
@@ -75,7 +76,7 @@ class StreamForward:
 
     def read(self, size: int) -> bytes:
         pieces = []
-        while size > 0 and (piece := self._some(size)):
+        while size > 0 and (piece := self._some(min(size, _PIECE_BYTES))):
             pieces.append(piece)
             self.position, size = self.position + len(piece), size - len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

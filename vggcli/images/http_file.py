@@ -55,11 +55,9 @@ class _Clients:
         client = client or Client(_policy(access), allow_private=access.allow_private)
         try:
             yield client
-        except BaseException:
-            client.close()
-            raise
-        with self._lock:
-            self._idle.setdefault(access, []).append(client)
+        finally:
+            with self._lock:
+                self._idle.setdefault(access, []).append(client)
 
 
 _CLIENTS = _Clients()

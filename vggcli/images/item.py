@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -68,6 +68,15 @@ class Input:
         if self.reader is not None:
             return self.reader.is_stream
         return self.path is not None and "://" in self.path and not self.path.startswith("file://")
+
+    @property
+    def nbytes(self) -> int:
+        """What was read ahead for it and takes memory, in bytes."""
+        return getattr(self.reader, "nbytes", 0)
+
+    def detached(self) -> Input:
+        """The same input without what was read ahead for it, to be kept for long."""
+        return replace(self, reader=None) if self.reader is not None and self.reader.is_stream else self
 
     @property
     def name(self) -> str:

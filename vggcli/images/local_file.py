@@ -85,6 +85,7 @@ class LocalFile:
 
     def read_at(self, offset: int, size: int) -> bytes:
         """So many bytes from there on, fewer at the end of the file; inside `opened`."""
+        size = min(size, self.size - offset)  # as much memory as is asked for is taken at once
         pieces = []
         while size > 0 and (piece := os.pread(self._descriptor, size, offset)):
             pieces.append(piece)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vggcli.images.attempt import Attempt
     from vggcli.images.remote import RemoteFile
 
+_TAIL_BYTES = 1 << 16  # of what stands behind a tar's end, read at a time
 _GZIP = b"\x1f\x8b"
 
 
@@ -309,6 +310,9 @@ def _of_tar(
                 yield replace(item, reader=_cut())
                 return
             yield replace(item, reader=Held(data, item, access))
+    if places is None:
+        while forward.read(_TAIL_BYTES):  # to the checksum of what is compressed
+            pass
 
 
 def _forward(file: LocalFile | RemoteFile) -> tuple[LocalFile | None, Forward]:

@@ -153,7 +153,7 @@ class ResumableOutput(Generic[R]):
                 if item is None or item.path != written.path:
                     raise _other_input(old.where, number, written.path, item)
                 if written.failed:
-                    self._failed.append(_Failed(item, written.start, written.end))
+                    self._failed.append(_Failed(item.detached(), written.start, written.end))
                 else:
                     self.kept += 1
                     if see_kept is not None:

@@ -9,20 +9,29 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from vggcli import files
 from vggcli.errors import InputError, OutputError, UsageError
+from vggcli.images import addresses, discover
+from vggcli.images.access import Access
+from vggcli.images.attempt import Attempt
 from vggcli.images.discover import STDIN
+from vggcli.images.item import Input
+from vggcli.images.open import open_bytes
 from vggcli.text import escape
+from vggcli.web.urls import without_credentials
 
 _BLOCK_BYTES = 1 << 20
 _LONGEST_FOLDER = 200  # bytes; file systems allow 255
 _LONGEST_NAME = 255  # bytes
+_MODE = 0o666  # of what has no permissions of its own; the umask narrows it
 
 
 def folder_of(label: str) -> str:
@@ -39,6 +48,23 @@ def folder_of(label: str) -> str:
     return name
 
 
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """What is placed.
+
+    Attributes:
+        stream: its bytes.
+        path: where they come from.
+        label: the name that it gets.
+        status: of its file; None where it is none of its own.
+    """
+
+    stream: IO[bytes]
+    path: str
+    label: str
+    status: os.stat_result | None
+
+
 class Sorter:
     """Puts images into folders by label.
 
@@ -46,13 +72,16 @@ class Sorter:
         folder: where the folders of the labels are, or will be; made when it is first needed.
         link: make symbolic links to the images instead of copies.
         dry_run: touch nothing.
+        access: how archives and addresses are read.
 
     Attributes:
         placed: images put into their folders, or in a dry run those that would be.
     """
 
-    def __init__(self, folder: Path, *, link: bool = False, dry_run: bool = False) -> None:
-        self._folder, self._link, self._dry_run = folder, link, dry_run
+    def __init__(
+        self, folder: Path, *, link: bool = False, dry_run: bool = False, access: Access | None = None
+    ) -> None:
+        self._folder, self._link, self._dry_run, self._access = folder, link, dry_run, access or Access()
         self._real_folder = Path(os.path.realpath(folder))
         self._ready: set[str] = set()  # folders of labels that are there, and clean
         # What is taken by an image of this run: device and inode in one number, in a dry run the path that it would be.
@@ -70,7 +99,13 @@ class Sorter:
         for path in inputs:
             if path == STDIN:
                 raise UsageError("cannot sort", "standard input", "it has no name", "Name files or folders")
-            real = Path(os.path.realpath(path)) if "\0" not in path else Path(path)
+            name = addresses.file_of(path)
+            if self._link and (addresses.local_name(path) is None or discover.is_archive(path)):
+                why = "it is no file of its own, so no link can lead to it"
+                raise UsageError("cannot sort", without_credentials(path), why, "Sort copies, without --link")
+            if name is None:
+                continue
+            real = Path(os.path.realpath(name)) if "\0" not in name else Path(name)
             holds = recursive and real in self._real_folder.parents
             if holds or self._real_folder in (real, *real.parents):
                 why = f"the sorted images would be among the inputs in {path}"
@@ -80,37 +115,52 @@ class Sorter:
         if number:
             raise UsageError("cannot sort into", str(self._folder), os.strerror(number).lower(), "Name another folder")
 
-    def place(self, path: str, label: str) -> str | None:
+    def place(self, item: Input, label: str) -> str | None:
         """Put an image into the folder of its label.
 
         Returns:
             Its new path; None where it is there already.
 
         Raises:
-            InputError: the image cannot be read any more.
+            InputError: the image cannot be read any more, or has no file that a link could lead to.
             OutputError: no room, an input/output error; no unfinished file stays.
         """
-        if self._real_folder in Path(os.path.realpath(path)).parents:
-            raise InputError("unreadable", path, f"it lies in {self._folder}, where the sorted images are")
+        name = addresses.local_name(item.name)
+        if name is not None and self._real_folder in Path(os.path.realpath(name)).parents:
+            raise InputError("unreadable", item.name, f"it lies in {self._folder}, where the sorted images are")
+        if name is None and self._link:
+            raise InputError("unreadable", item.name, "it is no file of its own, so no link can lead to it")
         folder = self._folder / folder_of(label)
-        with _image(path) as source:
-            target = self._put(source, path, folder)
+        with self._image(item, name) as image:
+            target = self._put(image, folder)
         self.placed += target is not None
         return target
 
-    def _put(self, source: BinaryIO, path: str, folder: Path) -> str | None:
+    @contextmanager
+    def _image(self, item: Input, name: str | None) -> Iterator[_Image]:
+        """What is to be placed: a file, or the bytes of a member or object under the last part of its name."""
+        if name is not None:
+            with _opened(name) as file:
+                yield _Image(file, name, os.path.basename(name), os.fstat(file.fileno()))
+            return
+        container, member = addresses.split(item.name)
+        last = re.split("[?#]", container)[0] if member is None else member
+        with open_bytes(item, self._access, Attempt()) as stream:
+            yield _Image(stream, item.name, folder_of(last.replace("\\", "/").rstrip("/").rpartition("/")[2]), None)
+
+    def _put(self, image: _Image, folder: Path) -> str | None:
         self._make_ready(folder)
-        first = str(folder / os.path.basename(path))
+        first = str(folder / image.label)
         number = first_open = self._first_open.get(first, 1)
         while True:
             target = _numbered(first, number)
             there = _identity(target)
             is_free = there is None and target not in self._taken
-            if is_free and self._make(source, path, target):
+            if is_free and self._make(image, target):
                 break
             if there in self._taken or target in self._taken:
                 first_open += number == first_open
-            elif not is_free and self._is_there(source, path, target):
+            elif not is_free and self._is_there(image, target):
                 break
             number += 1
         self._taken.add(_identity(target) or target)
@@ -118,35 +168,37 @@ class Sorter:
             self._first_open[first] = first_open + (number == first_open)
         return target if is_free else None
 
-    def _make(self, source: BinaryIO, path: str, target: str) -> bool:
+    def _make(self, image: _Image, target: str) -> bool:
         """Make the copy or link; False where somebody has taken its name in this very moment."""
-        status = os.fstat(source.fileno())
+        status = image.status
 
         def write(file: BinaryIO) -> None:
-            for block in _blocks(source, path):
+            for block in _blocks(image.stream, image.path):
                 file.write(block)
             file.flush()
-            os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+            if status is not None:
+                os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
 
         with _in_plain_words(target):
             try:
                 if self._link and not self._dry_run:
-                    os.symlink(os.path.abspath(path), target)
+                    os.symlink(os.path.abspath(image.path), target)
                 elif not self._dry_run:
-                    files.create_file(Path(target), write, stat.S_IMODE(status.st_mode))
+                    mode = _MODE if status is None else stat.S_IMODE(status.st_mode)
+                    files.create_file(Path(target), write, mode)
             except FileExistsError:
                 return False
         return True
 
-    def _is_there(self, source: BinaryIO, path: str, target: str) -> bool:
+    def _is_there(self, image: _Image, target: str) -> bool:
         """Whether the target is what this image was made into before; whatever the times say, the bytes decide."""
         status = os.lstat(target)
         if self._link:
-            return stat.S_ISLNK(status.st_mode) and os.readlink(target) == os.path.abspath(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != os.fstat(source.fileno()).st_size:
+            return stat.S_ISLNK(status.st_mode) and os.readlink(target) == os.path.abspath(image.path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != image.stream.seek(0, os.SEEK_END):
             return False
         with _in_plain_words(target), open(target, "rb") as other:
-            return all(block == other.read(len(block)) for block in _blocks(source, path))
+            return all(block == other.read(len(block)) for block in _blocks(image.stream, image.path))
 
     def _make_ready(self, folder: Path) -> None:
         if folder.name in self._ready:
@@ -180,7 +232,7 @@ def _identity(path: str) -> int | None:
     return status.st_dev << 64 | status.st_ino
 
 
-def _image(path: str) -> BinaryIO:
+def _opened(path: str) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         file = os.fdopen(descriptor, "rb")
@@ -192,7 +244,7 @@ def _image(path: str) -> BinaryIO:
     return file
 
 
-def _blocks(source: BinaryIO, path: str) -> Iterator[bytes]:
+def _blocks(source: IO[bytes], path: str) -> Iterator[bytes]:
     try:
         source.seek(0)
         while block := source.read(_BLOCK_BYTES):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vggcli.errors import UsageError
+from vggcli.images.addresses import file_of
 from vggcli.images.discover import STDIN, is_image_like
 from vggcli.output.parquet import journal_path
 from vggcli.output.sidecar import sidecar_path
@@ -45,7 +46,7 @@ def check_output_is_no_source(output: Path, inputs: Sequence[str], sources: Iter
 def _status(path: str | Path) -> os.stat_result | None:
     """What regular file this is; None for all else, also for a pipe on standard input."""
     try:
-        status = os.fstat(sys.stdin.fileno()) if str(path) == STDIN else os.stat(path)
+        status = os.fstat(sys.stdin.fileno()) if str(path) == STDIN else os.stat(file_of(str(path)) or "")
     except (OSError, ValueError, AttributeError):  # no such file; a name with a zero byte; no standard input
         return None
     return status if stat.S_ISREG(status.st_mode) else None
@@ -58,6 +59,7 @@ def _holds_bytes(path: Path) -> bool:
 
 def _would_be_found(target: Path, folder: str) -> bool:
     """Whether a folder that is named holds the output and would give it as an image; its subfolders count always."""
+    folder = file_of(folder) or ""
     if folder == STDIN or "\0" in folder or not os.path.isdir(folder):
         return False
     return Path(os.path.realpath(folder)) in target.parents and is_image_like(str(target))

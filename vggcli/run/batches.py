@@ -40,7 +40,7 @@ class Result:
     def nbytes(self) -> int:
         """What it takes in memory, in bytes."""
         picture = 0 if self.picture is None else self.picture.nbytes
-        return picture + sum(array.nbytes for array in (self.outputs or {}).values())
+        return picture + self.item.nbytes + sum(array.nbytes for array in (self.outputs or {}).values())
 
 
 class Job:

@@ -28,7 +28,7 @@ class ClusterSettings(Provenance):
     """What makes the shards of a run what they are: the numbers, and which inputs stand in which shard.
 
     Attributes:
-        inputs, recursive, files_from, null: as on the command line.
+        inputs, recursive, files_from, null, column: as on the command line.
         block_size: inputs per shard.
     """
 
@@ -36,6 +36,7 @@ class ClusterSettings(Provenance):
     recursive: bool = False
     files_from: str | None = None
     null: bool = False
+    column: str | None = None
     block_size: int = 0
 
 
