@@ -18,8 +18,9 @@ from vggcli.scale import directory
 from vggcli.scale.actors import Refusal, decode, encode
 from vggcli.scale.attempts import Attempt
 from vggcli.scale.blocks import Spooler
-from vggcli.scale.cluster import as_error, best_share
+from vggcli.scale.cluster import best_share
 from vggcli.scale.directory import ClusterSettings
+from vggcli.scale.nodes import as_error
 from vggcli.scale.notes import Note
 from vggcli.scale.run import ClusterRun, counts
 from vggcli.scale.storage import Folder

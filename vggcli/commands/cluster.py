@@ -23,7 +23,7 @@ from vggcli.errors import StoppedError, UsageError
 from vggcli.images import discover
 from vggcli.images.item import named
 from vggcli.output.formats import FOR_PROGRAMS, Format
-from vggcli.scale import cluster, directory, waves
+from vggcli.scale import cluster, directory, nodes, waves
 from vggcli.scale.actors import Job
 from vggcli.scale.blocks import Spooler
 from vggcli.scale.isolation import Question
@@ -155,7 +155,7 @@ class _Cluster:
         settings = self._request.settings
         share = cluster.share_of(settings.device, settings.threads, self._classifier.model.path.stat().st_size)
         if self._on.address != "local":
-            cluster.check_nodes(self._storage)
+            nodes.check_nodes(self._storage)
         job = self._job(share)
         self._spooler = Spooler(self._storage, self._found(), self._on.block_size)
         self._work = ClusterRun(
@@ -186,7 +186,7 @@ class _Cluster:
         workers = request.settings.workers or min(16, max(2, share.cores))
         settings = replace(request.settings, device=device, threads=share.cores, workers=workers)
         settings = self._classifier.portable(settings)
-        found = cluster.computing(settings, share)
+        found = nodes.computing(settings, share)
         settings = replace(settings, engine=found["engine"], precision=found["precision"])
         selection = self._classifier.selection(request.top_k, request.min_prob)
         provenance = provenance_of(self._classifier, selection, Computing(**found))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 from vggcli.images.item import Input
-from vggcli.scale.storage import Folder, Storage, write_bytes
+from vggcli.scale.storage import Folder, Storage, has, write_bytes
 
 FOLDER = "attempts"
 MOST_DEATHS = 2  # on one block, after which each of its inputs is read in a child process
@@ -39,7 +39,7 @@ class Attempt:
         self.deaths = 0
 
     def __enter__(self) -> Attempt:
-        while self.deaths < MOST_DEATHS and self._exists(self.deaths + 1):
+        while self.deaths < MOST_DEATHS and has(self._storage, _name(self._number, self.deaths + 1)):
             self.deaths += 1
         name = _name(self._number, self.deaths + 1)
         who = {"block": self._number, "host": platform.node(), "process": os.getpid()}
@@ -65,10 +65,3 @@ class Attempt:
             if self._descriptor is not None:
                 os.write(self._descriptor, json.dumps(item.path).encode() + b"\n")
             yield item
-
-    def _exists(self, attempt: int) -> bool:
-        try:
-            self._storage.open(_name(self._number, attempt)).close()
-        except FileNotFoundError:
-            return False
-        return True

@@ -15,7 +15,7 @@ from vggcli.records import Provenance
 from vggcli.scale.attempts import FOLDER as ATTEMPTS
 from vggcli.scale.blocks import FOLDER as BLOCKS
 from vggcli.scale.notes import Shards
-from vggcli.scale.storage import Storage, read, write_bytes
+from vggcli.scale.storage import Storage, has, read, write_bytes
 
 SETTINGS, MANIFEST = "run.json", "manifest.json"
 _KIND = "predictions"
@@ -48,15 +48,14 @@ def check(storage: Storage, *, resume: bool, overwrite: bool) -> None:
     """
     if resume and overwrite:
         raise UsageError("--resume and --overwrite", "", "they contradict each other", "Choose one")
-    names = {name for name, _ in storage.sizes()}
-    if SETTINGS in names:
+    if has(storage, SETTINGS):
         if not (resume or overwrite):
             step = "Add --resume to go on with it or --overwrite"
             raise UsageError("will not overwrite", storage.where, "there is a run in it", step)
         return
-    others = sorted(name for name in names if not _OURS.fullmatch(name))
-    if others:
-        why = f"it holds other files, e.g. {others[0]}"
+    other = next((name for name, _ in storage.sizes() if not _OURS.fullmatch(name)), None)
+    if other is not None:
+        why = f"it holds other files, e.g. {other}"
         raise UsageError("will not write into", storage.where, why, "Name an empty folder with -o")
 
 

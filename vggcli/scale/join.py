@@ -17,7 +17,7 @@ from vggcli.output.stream import in_plain_words, is_regular, is_stdout, open_fil
 from vggcli.scale import directory
 from vggcli.scale.blocks import kept_blocks
 from vggcli.scale.notes import Note, read_note, shard_name
-from vggcli.scale.storage import Storage
+from vggcli.scale.storage import Storage, has
 
 _COPY_BYTES = 1 << 20
 _UNFINISHED = "Run the command that made it again with --resume"
@@ -44,7 +44,7 @@ class Joined:
         if settings is None:
             raise UsageError("cannot join", storage.where, "there is no run in it", "Name the folder of -o with --ray")
         end = kept_blocks(storage)
-        if end is None or directory.MANIFEST not in {name for name, _ in storage.sizes()}:
+        if end is None or not has(storage, directory.MANIFEST):
             raise UsageError("cannot join", storage.where, "the run in it is not finished", _UNFINISHED)
         try:
             self.format: Format = next(format for format in FOR_PROGRAMS if format == settings["format"])

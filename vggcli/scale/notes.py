@@ -65,6 +65,18 @@ def read_note(storage: Storage, number: int) -> Note | None:
         return None
 
 
+def whole(storage: Storage, number: int, format: str) -> Note | None:
+    """The note of a shard that is whole; None where there is none, or one of another size than the note says."""
+    note = read_note(storage, number)
+    if note is None or note.block != number:
+        return None
+    try:
+        with storage.open(shard_name(number, format)) as file:
+            return note if file.seek(0, 2) == note.bytes else None
+    except FileNotFoundError:
+        return None
+
+
 def as_note(fields: dict[str, Any]) -> Note:
     """A note of what `asdict` made of one; ValueError, KeyError, TypeError where it is none."""
     failures = {str(kind): int(count) for kind, count in fields["failures"].items()}

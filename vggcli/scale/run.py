@@ -7,19 +7,20 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import count, islice
 from typing import Protocol
 
 from vggcli.engines.devices import first_line
 from vggcli.errors import StoppedError, VggError
 from vggcli.scale.actors import Refusal
-from vggcli.scale.blocks import Spooler
-from vggcli.scale.cluster import as_error
-from vggcli.scale.notes import Note, Shards, read_note, shard_name
+from vggcli.scale.blocks import Spooler, kept_blocks
+from vggcli.scale.nodes import as_error
+from vggcli.scale.notes import Note, Shards, whole
 from vggcli.scale.storage import Storage
 
 _log = logging.getLogger("vggcli")
 _READERS = 32  # notes that are read at the same time: from a bucket each takes as long as a reply does
+_READ_AT_ONCE = 4096
 _MOST_REFUSALS = 3  # of one block
 _MOST_IDLE_WAVES = 3  # that end early without a single block done
 _RESUME = "The same command with --resume goes on"
@@ -45,7 +46,6 @@ class ClusterRun:
     Attributes:
         shards: what is finished, kept ones included.
         kept: rows of an earlier run that stay as they are.
-        fresh: failures by kind and rows (key "") of this run alone.
     """
 
     def __init__(self, storage: Storage, spooler: Spooler, format: str, wave: Wave, *, first: int, most: int) -> None:
@@ -59,18 +59,21 @@ class ClusterRun:
         self.shards = Shards()
         self.kept = 0
 
-    def keep(self, *, retries: bool = True) -> None:
-        """Take over what an earlier run has finished: whole shards, and with `retries` only those without failures."""
-        sizes = {name: size for name, size in self._storage.sizes() if name.startswith("part-")}
-        numbers = sorted(int(name[5:13]) for name in sizes if name.endswith(".note") and name[5:13].isdecimal())
+    def keep(self) -> None:
+        """Take over what an earlier run has finished: shards that are whole and without failures."""
+        end = kept_blocks(self._storage)
         with ThreadPoolExecutor(_READERS) as readers:
-            while batch := numbers[:4096]:
-                del numbers[:4096]
-                for note in readers.map(lambda number: read_note(self._storage, number), batch):
-                    if note is None or sizes.get(shard_name(note.block, self._format)) != note.bytes:
-                        continue
-                    if not (note.failures and retries) and self.shards.add(note):
+            for start in count(0, _READ_AT_ONCE):
+                numbers = range(start, start + _READ_AT_ONCE if end is None else min(start + _READ_AT_ONCE, end[0]))
+                notes = [note for note in readers.map(self._whole, numbers) if note is not None]
+                for note in notes:
+                    if not note.failures and self.shards.add(note):
                         self.kept += note.rows
+                if not (notes or end) or not numbers:
+                    return
+
+    def _whole(self, number: int) -> Note | None:
+        return whole(self._storage, number, self._format)
 
     def stop(self) -> None:
         """Give out no more blocks."""

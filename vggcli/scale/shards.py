@@ -17,7 +17,7 @@ from vggcli.output.parquet import read_lines, write_parquet
 from vggcli.output.readback import header_end, read_back
 from vggcli.records import Record
 from vggcli.scale.blocks import Block
-from vggcli.scale.notes import Note, read_note, shard_name, write_note
+from vggcli.scale.notes import Note, shard_name, whole, write_note
 from vggcli.scale.storage import Storage
 
 Classify = Callable[[Iterable[Input]], Iterable[Record]]
@@ -80,7 +80,7 @@ class ShardWriter:
         Raises:
             OutputError: the shard cannot be written.  What `classify` raises goes through, and nothing is left.
         """
-        old = self.finished(number)
+        old = whole(self._storage, number, self._format)
         if old is not None and (old.run == self._run or not old.failures or not self._retries):
             return old
         failures: Counter[str] = Counter()
@@ -113,17 +113,6 @@ class ShardWriter:
         note = Note(number, rows, size, sha256, dict(failures), self._run)
         write_note(self._storage, note)
         return note
-
-    def finished(self, number: int) -> Note | None:
-        """The note of a shard that is whole; None where there is none, or another than the note says."""
-        note = read_note(self._storage, number)
-        if note is None or note.block != number:
-            return None
-        try:
-            with self._storage.open(shard_name(number, self._format)) as file:
-                return note if file.seek(0, 2) == note.bytes else None
-        except FileNotFoundError:
-            return None
 
     def _put(self, number: int, lines: Iterable[bytes]) -> tuple[int, str]:
         """The shard in its place: its size and SHA-256."""

@@ -69,6 +69,15 @@ def read(storage: Storage, name: str, most_bytes: int = -1) -> bytes:
         return file.read(most_bytes)
 
 
+def has(storage: Storage, name: str) -> bool:
+    """Whether there is such a file."""
+    try:
+        storage.open(name).close()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def write_bytes(storage: Storage, name: str, data: bytes) -> None:
     """Write a small file; see `Storage.write`."""
     storage.write(name, lambda file: file.write(data))
