@@ -18,6 +18,11 @@ _KNOCK_SECONDS = 10.0
 _MOST_CORES = 8  # of one actor: an engine on more of them gains less than a second actor does
 _LEAST_USED = 0.9  # of a cluster's cores, by the actors' shares
 _MEMORY_BESIDE_WEIGHTS = 512 << 20
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told how it is used
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ side prints warnings for its developers
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that is late when a run is interrupted would begin all anew
+}
 _OTHER_CLUSTER = "Give --ray local, auto, or the HOST:PORT of a cluster that runs"
 
 
@@ -40,8 +45,7 @@ class Share:
 
 def import_ray() -> Any:
     """The package; UsageError where it is not installed."""
-    # Ray would print how it is used and tell its makers, and its C++ side prints warnings for its developers.
-    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_BACKEND_LOG_LEVEL", "fatal")):
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         import ray

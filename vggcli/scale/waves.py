@@ -6,15 +6,13 @@ the driver's memory does not grow with the number of blocks, and the first ones 
 
 from __future__ import annotations
 
-import logging
+import gc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vggcli.scale.actors import OUTCOME, ROW, BlockActor, Job, Refusal, decode
 from vggcli.scale.cluster import Share, import_ray
 from vggcli.scale.notes import Note
-
-_log = logging.getLogger("vggcli")
 
 LEAST_BLOCKS, BLOCKS_PER_ACTOR = 512, 32  # of one wave; its end, when actors wait for the last one, is a small part
 FIRST_BLOCKS_PER_ACTOR = 2  # that are waited for before a wave begins
@@ -55,3 +53,5 @@ def outcomes(job: Job, share: Share, numbers: Sequence[int]) -> Iterator[Note | 
     batches: Iterator[dict[str, Any]] = dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy")
     for batch in batches:
         yield from (decode(str(text)) for text in batch[OUTCOME])
+    del dataset, batches
+    gc.collect()  # what Ray kept of each task refers to itself: some MB that would stay until Python happens to look
