@@ -11,6 +11,7 @@ from source_examples import PICTURES, content, found, inside, outcomes, png, rea
 
 from vggcli.errors import UsageError
 from vggcli.images.access import Access
+from vggcli.images.inputs import expand
 from vggcli.images.item import Input, Skipped
 
 fsspec = pytest.importorskip("fsspec")
@@ -154,11 +155,11 @@ def test_a_bucket_of_s3_is_listed_page_by_page(s3: Any) -> None:
     s3.put_object(Bucket="photos", Key="p/empty.png", Body=b"")
     s3.put_object(Bucket="photos", Key="a.tar", Body=tar(PICTURES))
     skipped = Skipped()
-    items = found("s3://photos/p/", skipped=skipped)
+    items = list(expand("s3://photos/p/", False, skipped))
     assert [item.path for item in items] == [f"s3://photos/{name}" for name in (*names, "p/empty.png")]
     assert skipped.folders.count == skipped.files.count == 1
     assert (content(items[0]), content(items[-1])) == (png(1), "empty")
-    assert len(found("s3://photos/p/", recursive=True)) == 1007
+    assert len(list(expand("s3://photos/p/", True))) == 1007
     assert outcomes("s3://photos/a.tar") == inside("s3://photos/a.tar")
     assert outcomes("s3://photos/none.png", "s3://none/") == [
         ("s3://photos/none.png", "missing"),

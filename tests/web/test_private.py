@@ -90,3 +90,10 @@ def test_every_redirect_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
         server.faults.append(redirect("http://169.254.169.254/latest/meta-data/"))
         assert "169.254.169.254" in refusal("http://public.example/a.png")
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("proxy", ["http://host:abc", "http://[::1"])
+def test_a_proxy_that_cannot_be_used_is_told(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(TransferError, match="proxy"):
+        Client(RetryPolicy(), allow_private=False).close()

@@ -7,7 +7,8 @@ import stat
 from collections.abc import Callable
 
 from vggcli.errors import DownloadError, UsageError
-from vggcli.images import addresses, discover
+from vggcli.images import discover
+from vggcli.images.item import file_of
 from vggcli.settings import Settings
 from vggcli.weights.locate import locate
 from vggcli.weights.store import FetchOptions
@@ -36,14 +37,14 @@ def nothing_is_there(
     """
     if discover.STDIN in (*inputs, files_from) or (files_from is not None and not _is_file(files_from)):
         return False
-    if any("://" in path and addresses.file_of(path) is None for path in inputs):
+    if any("://" in path and file_of(path) is None for path in inputs):
         return False
     missing: str | None = None
     skipped = discover.Skipped()
     for item in discover.discover(
         inputs, skipped, recursive=recursive, files_from=files_from, null=null, column=column
     ):
-        file = None if item.path is None else addresses.file_of(item.path)
+        file = None if item.path is None else file_of(item.path)
         if file is None or ("\0" not in file and os.path.lexists(file)):
             return False
         missing = missing or item.path

@@ -124,7 +124,7 @@ def named(path: str, given: bool = True) -> Input:
     """The input of a path or address; its credentials, where it has any, are kept from its `path`."""
     if "://" not in path:
         return Input(path, given)
-    from vggcli.web.urls import without_credentials
+    from vggcli.web.credentials import without_credentials
 
     shown = without_credentials(path)
     return Input(shown, given, secret=None if shown == path else path)
@@ -133,6 +133,24 @@ def named(path: str, given: bool = True) -> Input:
 def is_special(path: str) -> bool:
     """Whether a path may mean something else than a plain file of that name; `vggcli.images.addresses` knows."""
     return "::" in path or "://" in path
+
+
+def local_name(path: str) -> str | None:
+    """The name under which the system knows the file; None for addresses and members of archives."""
+    if not is_special(path):
+        return path
+    from vggcli.images import addresses
+
+    return addresses.local_name(path)
+
+
+def file_of(path: str) -> str | None:
+    """The file that is read for a path, for a member its archive; None where none on this machine is."""
+    if not is_special(path):
+        return path
+    from vggcli.images import addresses
+
+    return addresses.file_of(path)
 
 
 def has_image_name(name: str) -> bool:

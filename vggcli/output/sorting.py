@@ -19,14 +19,13 @@ from typing import IO, BinaryIO
 
 from vggcli import files
 from vggcli.errors import InputError, OutputError, UsageError
-from vggcli.images import addresses, discover
+from vggcli.images import discover
 from vggcli.images.access import Access
 from vggcli.images.attempt import Attempt
 from vggcli.images.discover import STDIN
-from vggcli.images.item import Input
+from vggcli.images.item import Input, file_of, local_name, named
 from vggcli.images.open import open_bytes
 from vggcli.text import escape
-from vggcli.web.urls import without_credentials
 
 _BLOCK_BYTES = 1 << 20
 _LONGEST_FOLDER = 200  # bytes; file systems allow 255
@@ -99,10 +98,10 @@ class Sorter:
         for path in inputs:
             if path == STDIN:
                 raise UsageError("cannot sort", "standard input", "it has no name", "Name files or folders")
-            name = addresses.file_of(path)
-            if self._link and (addresses.local_name(path) is None or discover.is_archive(path)):
+            name = file_of(path)
+            if self._link and (local_name(path) is None or discover.is_archive(path)):
                 why = "it is no file of its own, so no link can lead to it"
-                raise UsageError("cannot sort", without_credentials(path), why, "Sort copies, without --link")
+                raise UsageError("cannot sort", named(path).name, why, "Sort copies, without --link")
             if name is None:
                 continue
             real = Path(os.path.realpath(name)) if "\0" not in name else Path(name)
@@ -125,7 +124,7 @@ class Sorter:
             InputError: the image cannot be read any more, or has no file that a link could lead to.
             OutputError: no room, an input/output error; no unfinished file stays.
         """
-        name = addresses.local_name(item.name)
+        name = local_name(item.name)
         if name is not None and self._real_folder in Path(os.path.realpath(name)).parents:
             raise InputError("unreadable", item.name, f"it lies in {self._folder}, where the sorted images are")
         if name is None and self._link:
@@ -143,6 +142,8 @@ class Sorter:
             with _opened(name) as file:
                 yield _Image(file, name, os.path.basename(name), os.fstat(file.fileno()))
             return
+        from vggcli.images import addresses
+
         container, member = addresses.split(item.name)
         last = re.split("[?#]", container)[0] if member is None else member
         with open_bytes(item, self._access, Attempt()) as stream:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vggcli.errors import UsageError
-from vggcli.images.addresses import file_of
 from vggcli.images.discover import STDIN, is_image_like
+from vggcli.images.item import file_of
 from vggcli.output.parquet import journal_path
 from vggcli.output.sidecar import sidecar_path
 from vggcli.output.stream import is_regular, is_stdout

@@ -11,6 +11,7 @@ from urllib.request import getproxies
 
 from vggcli.web.retry import TransferError
 
+_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -64,7 +65,7 @@ def watched(trace: Callable[[str, dict[str, Any]], None]) -> Callable[[str, dict
     and before anything is sent, since a name may lead elsewhere a moment later.  A proxy of the environment may stand
     anywhere; where it connects to is its own business.
     """
-    proxies = {(parts.hostname, parts.port) for parts in map(urlsplit, getproxies().values())}
+    proxies = set(map(_place, getproxies().values()))
     via_proxy = False
 
     def look(event: str, info: dict[str, Any]) -> None:
@@ -83,6 +84,15 @@ def watched(trace: Callable[[str, dict[str, Any]], None]) -> Callable[[str, dict
         trace(event, info)
 
     return look
+
+
+def _place(proxy: str) -> tuple[str | None, int | None]:
+    """Host and port of a proxy as the environment writes it."""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        return parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None, None  # opening the client says so
 
 
 def _check_name(host: str, port: int) -> None:

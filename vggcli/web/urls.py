@@ -8,19 +8,12 @@ from urllib.parse import urlsplit, urlunsplit
 from vggcli.errors import UsageError
 from vggcli.text import printable
 
-_PROPER = re.compile(
+PROPER = re.compile(
     r"(?P<scheme>https?)://(?P<login>[^/?#@]*@)?(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:%\[\]]+)(?P<port>:[0-9]{1,5})?"
     r"(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(#.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-_AT = re.compile("@|%40")
-_PASSWORD = re.compile(r"^([^/:]+://[^/@]*?):[^/]*(?=@)")
-# Names of parameters; those of Azure's signed addresses are as short as this.
-_LETS_IN = re.compile(
-    r"sig|token|secret|key|pass|pwd|cred|auth|session|jwt|policy|^x-|expires|accessid"
-    r"|^(s[vrtpei]|ss|srt|spr|sip|sk(oid|tid|[tesv]))$",
-    re.IGNORECASE,
-)
+AT = re.compile("@|%40")
 _LOGIN = re.compile(r"[^@]*:[^@]*@")
 
 
@@ -29,49 +22,18 @@ def redacted(url: str) -> str:
 
     Where it is mistyped nobody can tell where a password ends, so all before the last @ goes.
     """
-    parts = _PROPER.fullmatch(url)
+    parts = PROPER.fullmatch(url)
     if parts is None or _may_hold_a_login(parts):
-        *logins, rest = _AT.split(url)
+        *logins, rest = AT.split(url)
         return printable(("...@" if logins else "") + re.split("[?#]", rest)[0])
     query = "?..." if parts["query"] else ""
     return printable(f"{parts['scheme']}://{parts['host']}{parts['port'] or ''}{parts['path'] or ''}{query}")
 
 
-def without_credentials(address: str) -> str:
-    """The address as records name it: no login, no fragment, and no parameter that lets its holder in.
-
-    Parameters are told by their names: signatures, tokens, keys and what belongs to signed addresses; `...` stands
-    for them.  All else stays, because it says which object is meant.  Of a login in an address that is not http(s),
-    the user's name stays, since in some it is a place.
-
-    >>> without_credentials("https://ann:word@example.org/cat.jpg?id=7&X-Amz-Signature=abc")
-    'https://example.org/cat.jpg?id=7&...'
-    """
-    address, _, _ = address.partition("#") if address[:4].lower() == "http" else (address, "", "")
-    if address[:4].lower() != "http":
-        address = _PASSWORD.sub(r"\1", address)
-    elif (parts := _PROPER.fullmatch(address)) is None or _is_suspicious(parts):
-        *logins, rest = _AT.split(address)
-        return ("...@" if logins else "") + re.split("[?#]", rest)[0]
-    elif parts["login"]:
-        address = address[: parts.start("login")] + address[parts.end("login") :]
-    place, mark, query = address.partition("?")
-    if not mark:
-        return place
-    shown = [pair for pair in query.split("&") if not _LETS_IN.search(pair.partition("=")[0])]
-    return place + mark + "&".join(shown + ["..."] * (len(shown) < query.count("&") + 1))
-
-
-def _is_suspicious(parts: re.Match[str]) -> bool:
-    """Whether the path may be the end of a login that holds a slash; one with an @ in it alone is no reason."""
-    is_host = "." in parts["host"] or parts["host"].lower() == "localhost"
-    return "@" in (parts["path"] or "") and (bool(parts["login"]) or not is_host)
-
-
 def _may_hold_a_login(parts: re.Match[str]) -> bool:
     """Whether what looks like host and path may be a login with a slash, as in https://user:pass/word@host/."""
     behind = parts.string[parts.end("port") if parts["port"] else parts.end("host") :]
-    *before, _ = _AT.split(behind)
+    *before, _ = AT.split(behind)
     innocent = "." in parts["host"] and not parts["login"] and not parts["port"]
     return bool(before) and not (innocent and not re.search("[:?#]", "".join(before)))
 
