@@ -18,11 +18,10 @@ from vggcli.commands.named import say_skipped
 from vggcli.commands.predict import access_of
 from vggcli.commands.provenance import Computing, provenance_of
 from vggcli.commands.request import Request
-from vggcli.engines import choice
-from vggcli.errors import StoppedError, UsageError
+from vggcli.errors import StoppedError
 from vggcli.images import discover
 from vggcli.images.item import named
-from vggcli.output.formats import FOR_PROGRAMS, Format
+from vggcli.output.formats import Format
 from vggcli.scale import cluster, directory, nodes, waves
 from vggcli.scale.actors import Job
 from vggcli.scale.blocks import Spooler
@@ -48,11 +47,13 @@ class OnCluster:
     Attributes:
         address: "auto", "local" or HOST:PORT.
         where: the folder or bucket of `-o`, as given.
-        block_size: inputs per shard.
+        format: of the shards.
+        block_size: inputs in each.
     """
 
     address: str
-    where: str | None
+    where: str
+    format: Format
     block_size: int
 
 
@@ -65,37 +66,16 @@ def predict_on_cluster(request: Request, on: OnCluster, console: Console) -> int
     Raises:
         VggError: the run could not begin, or ended before its last input.
     """
-    where, format = _check(request, on)
-    storage = open_storage(where)
+    storage = open_storage(on.where)
     with storage.reserve():
         directory.check(storage, resume=request.resume, overwrite=request.overwrite)
         if request.quiet:
             logging.getLogger("vggcli").setLevel(logging.WARNING)
         classifier = Classifier(request.settings, progress=None if request.quiet else console.transfer)
         try:
-            return _Cluster(request, on, storage, format, classifier, console).run()
+            return _Cluster(request, on, storage, classifier, console).run()
         finally:
             classifier.close()
-
-
-def _check(request: Request, on: OnCluster) -> tuple[str, Format]:
-    """The output and its format; UsageError for what cannot be done on a cluster."""
-    discover.check(request.inputs, request.files_from, request.null, request.column)
-    choice.check(request.settings.engine, request.settings.device)
-    if on.where is None or on.where == discover.STDIN:
-        raise UsageError("cannot run on a cluster", "", "it writes shards into a folder", "Name a folder with -o DIR")
-    if os.path.isfile(on.where):
-        raise UsageError("cannot write shards into", on.where, "it is a file", "Name a folder with -o DIR")
-    if request.sort_into is not None or request.dry_run or request.link:
-        step = "Join the shards and sort by their rows"
-        raise UsageError("--sort-into", "", "a cluster's nodes do not sort images", step)
-    if discover.STDIN in request.inputs:
-        raise UsageError("cannot take", discover.STDIN, "the nodes of a cluster cannot read it", "Name a file")
-    asked = "jsonl" if request.format == "auto" else request.format
-    for format in FOR_PROGRAMS:
-        if format == asked:
-            return on.where, format
-    raise UsageError("no such format of shards", asked, "", f"Known are {', '.join(FOR_PROGRAMS)}")
 
 
 class _Cluster:
@@ -106,11 +86,10 @@ class _Cluster:
         request: Request,
         on: OnCluster,
         storage: Storage,
-        format: Format,
         classifier: Classifier,
         console: Console,
     ) -> None:
-        self._request, self._on, self._storage, self._format = request, on, storage, format
+        self._request, self._on, self._storage, self._format = request, on, storage, on.format
         self._classifier, self._console = classifier, console
         self._say = (lambda text: None) if request.quiet else console.note
         self._skipped = discover.Skipped()
@@ -271,5 +250,5 @@ class _Cluster:
         failures = f", {failed} failed ({kinds})" if failed else ""
         kept = f", {work.kept} kept from before" if work.kept else ""
         rate = f", {self._rows / seconds:.1f} images/s" if self._rows else ""
-        shards = f" in {work.shards.finished} shards"
+        shards = f" in {work.shards.finished} shard{'s' * (work.shards.finished != 1)}"
         self._say(f"{self._rows - failed} ok{failures}{kept}{shards}, {seconds:.1f} s{rate}")

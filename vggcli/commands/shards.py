@@ -7,8 +7,10 @@ from pathlib import Path
 
 from vggcli.commands.console import Console
 from vggcli.commands.request import Request
+from vggcli.engines import choice
 from vggcli.errors import UsageError
-from vggcli.output.formats import choose_format
+from vggcli.images import discover
+from vggcli.output.formats import FOR_PROGRAMS, Format, choose_format
 from vggcli.output.stream import check_file, is_regular, is_stdout
 from vggcli.scale.blocks import DEFAULT_BLOCK_SIZE
 from vggcli.scale.join import Joined
@@ -37,9 +39,10 @@ def predict_in_shards(
         return join_shards(request, join, console)
     if ray is None:
         raise UsageError("--block-size", "", "it says how large shards are, and there are none", "Add --ray")
+    where, format = _checked(request, output)
     from vggcli.commands.cluster import OnCluster, predict_on_cluster
 
-    return predict_on_cluster(request, OnCluster(ray, output, block_size or DEFAULT_BLOCK_SIZE), console)
+    return predict_on_cluster(request, OnCluster(ray, where, format, block_size or DEFAULT_BLOCK_SIZE), console)
 
 
 def join_shards(request: Request, where: str, console: Console) -> int:
@@ -66,3 +69,23 @@ def join_shards(request: Request, where: str, console: Console) -> int:
         what = request.output if request.output is not None and not to_stdout else Path("standard output")
         console.note(f"{joined.rows} rows of {joined.blocks} shards are in {what}")
     return 1 if joined.failed else 0
+
+
+def _checked(request: Request, where: str | None) -> tuple[str, Format]:
+    """The output and its format; UsageError for what cannot be done on a cluster."""
+    discover.check(request.inputs, request.files_from, request.null, request.column)
+    choice.check(request.settings.engine, request.settings.device)
+    if where is None or where == discover.STDIN:
+        raise UsageError("cannot run on a cluster", "", "it writes shards into a folder", "Name a folder with -o DIR")
+    if os.path.isfile(where):
+        raise UsageError("cannot write shards into", where, "it is a file", "Name a folder with -o DIR")
+    if request.sort_into is not None or request.dry_run or request.link:
+        step = "Join the shards and sort by their rows"
+        raise UsageError("--sort-into", "", "a cluster's nodes do not sort images", step)
+    if discover.STDIN in request.inputs:
+        raise UsageError("cannot take", discover.STDIN, "the nodes of a cluster cannot read it", "Name a file")
+    asked = "jsonl" if request.format == "auto" else request.format
+    for format in FOR_PROGRAMS:
+        if format == asked:
+            return where, format
+    raise UsageError("no such format of shards", asked, "", f"Known are {', '.join(FOR_PROGRAMS)}")
