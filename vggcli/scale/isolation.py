@@ -1,21 +1,26 @@
-"""Inputs read one at a time in a child process: one that kills it costs its own row and no other."""
+"""Inputs read one at a time in a child process: one that kills it costs its own row and no other.
+
+The two talk in lines of JSON: what an image has made of the child cannot make anything of its parent.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import pickle
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vggcli.errors import DeviceError
-from vggcli.images.item import Input
-from vggcli.records import Failure, Record
+from vggcli.images.item import Input, named
+from vggcli.json_reader import parse_json
+from vggcli.output.readback import LONGEST_LINE
+from vggcli.records import Failure, Prediction, Record
 from vggcli.settings import Settings
 
 _PROGRAM = "from vggcli.scale.isolation import serve; serve()"
@@ -66,7 +71,7 @@ class _Child:
             [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         try:
-            self._send((settings, question))
+            self._send([asdict(settings), asdict(question)])
             self._receive()
         except _DiedError as death:
             self.close()
@@ -74,9 +79,8 @@ class _Child:
 
     def ask(self, item: Input) -> Record:
         """The record of an input; _DiedError when the process dies over it."""
-        self._send(item)
-        record: Record = self._receive()
-        return record
+        self._send([item.address, item.given])
+        return _record(item.path, self._receive())
 
     def close(self) -> None:
         """End it."""
@@ -91,7 +95,7 @@ class _Child:
     def _send(self, value: Any) -> None:
         assert self._process.stdin is not None
         try:
-            pickle.dump(value, self._process.stdin)
+            self._process.stdin.write(_line(value))
             self._process.stdin.flush()
         except OSError as error:
             raise _DiedError(self._end()) from error
@@ -101,10 +105,13 @@ class _Child:
         readable, _, _ = select.select([self._process.stdout], [], [], _PATIENCE_SECONDS)
         if not readable:
             raise _DiedError(f"did not answer within {_PATIENCE_SECONDS:.0f} s")
+        line = self._process.stdout.readline(LONGEST_LINE)
+        if not line.endswith(b"\n"):
+            raise _DiedError(self._end())
         try:
-            return pickle.load(self._process.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise _DiedError(self._end()) from error
+            return parse_json(line, LONGEST_LINE)
+        except ValueError as error:
+            raise _DiedError("gave no answer that can be read") from error
 
     def _end(self) -> str:
         code = self._process.wait()
@@ -116,6 +123,31 @@ class _Child:
             return f"was killed by signal {-code}"
 
 
+def _line(value: Any) -> bytes:
+    return json.dumps(value).encode() + b"\n"  # ASCII: bytes of a path that are no UTF-8 are escaped
+
+
+def _answer(record: Record) -> list[Any]:
+    failure = record.failure and [record.failure.kind, record.failure.message]
+    # A probability that is not a number is no JSON.
+    predictions = [[p.rank, p.index, p.label, p.probability.hex()] for p in record.predictions]
+    return [failure, record.truncated, predictions]
+
+
+def _record(path: str | None, answer: Any) -> Record:
+    """The inverse of `_answer`; _DiedError where it is none."""
+    try:
+        failure, truncated, predictions = answer
+        return Record(
+            path,
+            tuple(Prediction(int(r), int(i), str(label), float.fromhex(p)) for r, i, label, p in predictions),
+            failure and Failure(*map(str, failure)),
+            bool(truncated),
+        )
+    except (TypeError, ValueError) as error:
+        raise _DiedError("gave no answer that can be read") from error
+
+
 def serve() -> None:
     """The child: settings and question, then inputs, each answered by its record, until the pipe ends."""
     from vggcli.classifier import Classifier
@@ -124,16 +156,16 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # what a library prints is no answer
-        settings, question = pickle.load(sys.stdin.buffer)
+        fields, question = json.loads(sys.stdin.buffer.readline())
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+        settings = Settings(**values)
         with own_process(settings.max_pixels), Classifier(settings) as classifier:
             classifier.open_engine()
-            pickle.dump(None, answers)
+            answers.write(_line(None))
             answers.flush()
-            while True:
-                try:
-                    item = pickle.load(sys.stdin.buffer)
-                except EOFError:
-                    return
-                (record,) = classifier.predict([item], question.top_k, min_prob=question.min_prob)
-                pickle.dump(record, answers)
+            for line in sys.stdin.buffer:
+                address, given = json.loads(line)
+                item = replace(named(address), given=given)
+                (record,) = classifier.predict([item], question["top_k"], min_prob=question["min_prob"])
+                answers.write(_line(_answer(record)))
                 answers.flush()
