@@ -18,7 +18,6 @@ from vggcli.scale import directory
 from vggcli.scale.actors import Refusal, decode, encode
 from vggcli.scale.attempts import Attempt
 from vggcli.scale.blocks import Spooler
-from vggcli.scale.cluster import best_share
 from vggcli.scale.directory import ClusterSettings
 from vggcli.scale.nodes import as_error
 from vggcli.scale.notes import Note
@@ -166,14 +165,6 @@ def test_outcomes_travel_as_text() -> None:
     assert decode(encode(refusal(4))) == refusal(4)
     assert str(as_error("OutputError", refusal(4).arguments)) == str(FULL)
     assert as_error("KeyError", refusal(4).arguments).exit_code == 4
-
-
-@pytest.mark.parametrize(
-    ("nodes", "share"),
-    [([1], 1), ([2, 2], 2), ([4], 4), ([64] * 9, 8), ([7, 8], 7), ([2, 64], 8), ([3, 3], 3), ([9], 3), ([2, 3], 1)],
-)
-def test_shares_of_cores_leave_few_of_them_idle(nodes: list[int], share: int) -> None:
-    assert best_share(nodes) == share
 
 
 # Attempts

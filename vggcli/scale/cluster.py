@@ -156,7 +156,7 @@ def share_of(device: str, threads: int | None, weights_bytes: int) -> Share:
         rooms = [node.get("CPU", 0) // share, node.get("memory", 0) // memory]
         actors += int(min([*rooms, node["GPU"]] if uses_gpu else rooms))
     if not actors:
-        needs = f"{share} cores and {memory / 1e9:.1f} GB of memory" + " beside its GPU" * uses_gpu
+        needs = f"{share} core{'s' * (share > 1)} and {memory / 1e9:.1f} GB of memory" + " beside its GPU" * uses_gpu
         step = "Give --threads fewer cores, or the cluster a larger node"
         raise DeviceError("cannot run on the Ray cluster", "", f"no node has {needs}", step)
     return Share(share, int(uses_gpu), memory, actors)
@@ -165,6 +165,6 @@ def share_of(device: str, threads: int | None, weights_bytes: int) -> Share:
 def best_share(nodes: Sequence[int]) -> int:
     """Cores per actor that leave few cores of these nodes without one, and each engine with enough of them."""
     for share in range(_MOST_CORES, 1, -1):
-        if sum(count - count % share for count in nodes) >= _LEAST_USED * sum(nodes):
+        if nodes and sum(count - count % share for count in nodes) >= _LEAST_USED * sum(nodes):
             return share
     return 1
