@@ -35,7 +35,7 @@ pytestmark = pytest.mark.cluster
 
 COUNT, BLOCK = 4000, 40
 KILLS = 10
-POISON = {"PYTHONPATH": str(Path(__file__).parent / "poison")}
+POISON = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "poison"), str(PACKAGE)])}
 
 
 @pytest.fixture(scope="module")

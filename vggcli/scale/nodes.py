@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vggcli import __version__, errors
-from vggcli.engines.devices import first_line
 from vggcli.errors import DeviceError, VggError
 from vggcli.scale.cluster import Share, import_ray
 
@@ -39,7 +38,10 @@ def check_nodes(storage: Storage) -> None:
             import vggcli
         except ImportError as error:
             return {"absent": str(error)}
-        return {"version": vggcli.__version__, "sees": seen is None or os.path.exists(seen)}
+        version = getattr(vggcli, "__version__", None)
+        if version is None:
+            return {"absent": "but a folder of that name"}
+        return {"version": version, "sees": seen is None or os.path.exists(seen)}
 
     if seen is not None:
         storage.write(name, lambda file: None)
@@ -75,7 +77,7 @@ def computing(settings: Settings, share: Share) -> dict[str, str]:
     try:
         found: dict[str, Any] = ray.get(ray.remote(_open).options(**options).remote(settings))
     except ray.exceptions.RayError as error:
-        why = f"a node cannot open the classifier ({first_line(error)})"
+        why = f"a node cannot open the classifier ({_last_line(error)})"
         raise DeviceError("cannot run on the Ray cluster", "", why, "Look after its memory") from error
     if "error" in found:
         raise as_error(found["error"], found["arguments"], found["node"])
@@ -99,8 +101,14 @@ def _check_is_gone(ray: Any, node: dict[str, Any], error: Exception) -> None:
     """A node that left while it was asked is no fault of the run."""
     alive = {other["NodeID"] for other in ray.nodes() if other["Alive"]}
     if node["NodeID"] in alive:
-        why = f"its node {node['NodeManagerAddress']} does not answer ({first_line(error)})"
+        why = f"its node {node['NodeManagerAddress']} does not answer ({_last_line(error)})"
         raise DeviceError("cannot run on the Ray cluster", "", why, "Look after that node") from error
+
+
+def _last_line(error: Exception) -> str:
+    """What an error of a Ray task comes to, below the node and the stack that it begins with."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip().rstrip(".")[:200]
 
 
 def _check_answer(node: str, found: dict[str, Any], where: str) -> None:
