@@ -88,6 +88,29 @@ def test_devices_are_handed_out_by_ray(device: str, nodes: Nodes) -> None:
         share_of(device, None, WEIGHTS)
 
 
+@pytest.mark.parametrize(
+    ("error", "cause", "why"),
+    [
+        (
+            ConnectionError("Failed to connect"),
+            RuntimeError("x\nRPC error: InvalidAuthToken: y"),
+            "it asks for a token",
+        ),
+        (
+            RuntimeError("Version mismatch: The cluster was started with:\n  Ray: 2.1\nThis"),
+            None,
+            "with: Ray: 2.1 This",
+        ),
+        (ConnectionRefusedError(111, "Connection refused"), None, "head:6379: connection refused. Give --ray"),
+    ],
+)
+def test_what_ray_says_of_a_connection_is_one_line(error: Exception, cause: Exception | None, why: str) -> None:
+    error.__cause__ = cause
+    said = cluster._unreachable("head:6379", error)
+    assert why in str(said)
+    assert "\n" not in str(said)
+
+
 def test_a_wave_is_long_for_its_actors_and_bounded() -> None:
     assert waves.most_blocks(Share(2, 0, MEMORY, 1)) == 512
     assert waves.most_blocks(Share(8, 0, MEMORY, 1000)) == 32_000

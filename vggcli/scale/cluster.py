@@ -15,6 +15,7 @@ from vggcli.errors import DeviceError, UsageError
 
 _LOCAL_STORE_BYTES = 100_000_000  # what goes through it is a few hundred bytes per block
 _KNOCK_SECONDS = 10.0
+_MOST_WORDS = 300  # characters of what Ray says
 _MOST_CORES = 8  # of one actor: an engine on more of them gains less than a second actor does
 _LEAST_USED = 0.9  # of a cluster's cores, by the actors' shares
 _MEMORY_BESIDE_WEIGHTS = 512 << 20
@@ -119,11 +120,15 @@ def _knock(address: str) -> None:
 
 
 def _unreachable(address: str, error: Exception) -> DeviceError:
-    text = first_line(error)
+    what = "cannot reach the Ray cluster"
+    if "AuthToken" in f"{error}{error.__cause__}":
+        step = "Set RAY_AUTH_MODE=token, and give this machine the cluster's ~/.ray/auth_token"
+        return DeviceError(what, address, "it asks for a token that this process has not", step)
+    text = " ".join(str(error).split()).rstrip(".")[:_MOST_WORDS] or type(error).__name__  # versions have lines each
     why = (getattr(error, "strerror", None) or text).lower() if isinstance(error, OSError) else text
     if isinstance(error, ConnectionError) and address == "auto":
         why = "this machine belongs to none that runs"
-    return DeviceError("cannot reach the Ray cluster", address, why, _OTHER_CLUSTER)
+    return DeviceError(what, address, why, _OTHER_CLUSTER)
 
 
 def share_of(device: str, threads: int | None, weights_bytes: int) -> Share:
