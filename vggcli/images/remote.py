@@ -23,6 +23,17 @@ def file_at(address: str, access: Access) -> RemoteFile:
     return BucketFile(address, access)
 
 
+def check(address: str) -> None:
+    """Find out whether what an address needs is installed, before anything is read.
+
+    Raises:
+        UsageError: a package is missing.
+        UnknownProtocolError: there is no such protocol.
+    """
+    if addresses.protocol(address) not in ("http", "https"):
+        bucket.check(address)
+
+
 def expand(item: Input, skipped: Skipped, recursive: bool) -> Iterator[Input]:
     """The object itself, or the images of a bucket or folder where the address ends with a slash or names no object.
 
@@ -32,15 +43,14 @@ def expand(item: Input, skipped: Skipped, recursive: bool) -> Iterator[Input]:
     address = item.address or ""
     protocol = addresses.protocol(address)
     is_folder = address.endswith("/") or "/" not in address[len(protocol) + 3 :]
-    if protocol in ("http", "https") or not is_folder:
-        if protocol not in ("http", "https"):
-            try:
-                bucket.check(address)
-            except bucket.UnknownProtocolError as error:
-                item = replace(item, reader=Refused("unsupported", str(error)))
+    if protocol in ("http", "https"):
         yield item
         return
     try:
+        check(address)
+        if not is_folder:
+            yield item
+            return
         yield from bucket.listed(item, skipped, recursive)
     except bucket.UnknownProtocolError as error:
         yield replace(item, reader=Refused("unsupported", str(error)))
