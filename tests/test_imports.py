@@ -16,7 +16,7 @@ from PIL import Image
 import vggcli
 
 PACKAGE = Path(vggcli.__file__).parent
-HEAVY = "torch torchvision openvino pyarrow httpx fsspec rich PIL numpy safetensors sklearn matplotlib".split()
+HEAVY = "torch torchvision openvino pyarrow httpx fsspec rich PIL numpy safetensors sklearn matplotlib ray".split()
 # Modules about torch itself, imported only by functions that need it.
 ABOUT_TORCH = ("vggcli.network.module",)
 # The rooms, each below those that it may import from; a dot is the package's root.

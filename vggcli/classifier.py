@@ -80,11 +80,15 @@ class Classifier:
         return f"<Classifier {self.variant}, weights {self._model.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        s, here = self.settings, str(self._model.path)
+        return Classifier, (self.portable(self.settings),)
+
+    def portable(self, settings: Settings) -> Settings:
+        """Settings of this classifier, or its own with other numbers, for a process that was started elsewhere."""
+        s, here = settings, str(self._model.path)
         weights = os.path.abspath(here) if s.weights == here else s.weights  # a name finds the cache of the other side
         labels = None if s.labels is None else os.path.abspath(s.labels)
         recipe = os.path.abspath(s.recipe) if isinstance(s.recipe, str) and s.recipe not in RECIPES else s.recipe
-        return Classifier, (replace(s, weights=weights, labels=labels, recipe=recipe),)
+        return replace(s, weights=weights, labels=labels, recipe=recipe)
 
     @property
     def model(self) -> Model:

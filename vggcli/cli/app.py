@@ -12,6 +12,7 @@ import threading
 import traceback
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -153,6 +154,9 @@ def predict(
     link: options.SortLink = False,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
+    ray: options.Ray = None,
+    block_size: options.BlockSize = None,
+    join: options.Join = None,
 ) -> None:
     """Classify images: one record for every input, in input order.
 
@@ -177,7 +181,7 @@ def predict(
         settings=options.settings(context.params),
         top_k=top_k,
         format=format,
-        output=output,
+        output=None if output is None else Path(output),
         resume=resume,
         overwrite=overwrite,
         max_errors=0 if fail_fast else max_errors,
@@ -189,7 +193,12 @@ def predict(
         quiet=quiet,
     )
     with Console() as console, own_process(max_pixels):
-        code = run(request, console)
+        if ray is not None or block_size is not None or join is not None:
+            from vggcli.commands.shards import predict_in_shards
+
+            code = predict_in_shards(request, output, console, ray=ray, block_size=block_size, join=join)
+        else:
+            code = run(request, console)
     raise typer.Exit(code)
 
 

@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import click
 import typer
 
 from vggcli.cli import completion
@@ -17,7 +18,7 @@ from vggcli.output import formats
 if TYPE_CHECKING:
     from vggcli.settings import Settings
 
-INPUT, MODEL, NUMBERS, OUTPUT = GROUPS = ("Inputs", "Model", "Numbers and speed", "Output")
+INPUT, MODEL, NUMBERS, OUTPUT, CLUSTER = GROUPS = ("Inputs", "Model", "Numbers and speed", "Output", "Cluster")
 AGAINST = "The other side"  # of a comparison
 
 
@@ -326,8 +327,15 @@ Format = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write the records there.", rich_help_panel=OUTPUT),
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|DIR",
+        help="Write the records there; with --ray a folder or a bucket's URL, for shards.",
+        click_type=click.Path(),  # text, since a path would lose a slash of a URL
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Resume = Annotated[
     bool,
@@ -442,6 +450,39 @@ Int8File = Annotated[
         metavar="FILE.safetensors",
         help="Write the weights there.",
         rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="auto|local|HOST:PORT",
+        help="Classify on a Ray cluster, or on this machine by Ray, and write shards into -o DIR.",
+        rich_help_panel=CLUSTER,
+        show_default=False,
+    ),
+]
+BlockSize = Annotated[
+    int | None,
+    typer.Option(
+        "--block-size",
+        metavar="N",
+        min=1,
+        help="Inputs per shard.  [default: 2000]",
+        rich_help_panel=CLUSTER,
+        show_default=False,
+    ),
+]
+Join = Annotated[
+    str | None,
+    typer.Option(
+        "--join",
+        metavar="DIR",
+        click_type=click.Path(),
+        help="Classify nothing: make one file, -o FILE, of the shards in a folder.",
+        rich_help_panel=CLUSTER,
         show_default=False,
     ),
 ]

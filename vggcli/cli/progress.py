@@ -70,6 +70,9 @@ class RunProgress(_Shown):
         line, say: see `_Shown`.
         counts: the number of inputs found so far, ever larger, the last being all; empty where nobody can know.
         is_shown: else nothing is done at all.
+
+    Attributes:
+        name: see `vggcli.commands.console.Progress`.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class RunProgress(_Shown):
     ) -> None:
         super().__init__(line, say)
         self._counts, self._is_shown = counts, is_shown
+        self.name = ""
         self._done = 0, 0, 0  # classified, failed, kept: replaced as one, so that a reader sees them of one moment
         self._total: int | None = None
 
@@ -105,7 +109,7 @@ class RunProgress(_Shown):
             name="",
             share=None if total is None else done / max(total, 1),
             counts=f"{done:,}" if total is None else f"{done:,}/{total:,}",
-            unit="images",
+            unit=f"images, {self.name}" if self.name else "images",
             failed=f"{failed:,} failed" if failed else "",
             speed=f"{speed:.1f} images/s" if speed else "",
             seconds_left=(total - done) / speed if total is not None and speed else None,

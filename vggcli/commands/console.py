@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """How far a run is."""
+    """How far a run is.
+
+    Attributes:
+        name: what else is to be said of it, e.g. "12/50 blocks".
+    """
+
+    name: str
 
     def advance(self, classified: int, failed: int, kept: int = 0) -> None:
         """So many images are done, and so many were done by an earlier run."""

@@ -8,14 +8,24 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 from vggcli.commands.console import Console
-from vggcli.run.pipeline import Pipeline
 
 # After an interruption the batch on the engine may finish within the first time, and its rows be written within the
 # second, after which the process ends wherever it is: the promise is two seconds in all.
 _FINISH_SECONDS, _LEAVE_SECONDS = 1.5, 1.9
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stoppable(Protocol):
+    """A run as signals see it, a `Pipeline` for one; both are safe to call from a signal handler."""
+
+    def stop(self) -> None:
+        """Take no further inputs."""
+
+    def abandon_after(self, seconds: float) -> None:
+        """Give up after `stop` on what takes longer."""
 
 
 class Interruption:
@@ -34,7 +44,7 @@ class Interruption:
     def __init__(self, console: Console, say: Callable[[], None]) -> None:
         self._console, self._say = console, say
         self._is_over = threading.Event()
-        self._pipeline: Pipeline | None = None
+        self._pipeline: Stoppable | None = None
         self.signal: int | None = None
 
     @property
@@ -43,7 +53,7 @@ class Interruption:
         return 128 + (self.signal or signal.SIGINT)
 
     @contextmanager
-    def watching(self, pipeline: Pipeline) -> Iterator[None]:
+    def watching(self, pipeline: Stoppable) -> Iterator[None]:
         """Stop this pipeline when a signal comes."""
         self._pipeline = pipeline
         if threading.current_thread() is not threading.main_thread():

@@ -10,22 +10,21 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from vggcli import __version__
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
 from vggcli.commands.named import must_fetch, nothing_is_there, say_skipped
+from vggcli.commands.provenance import Computing, provenance_of
 from vggcli.commands.request import Request
 from vggcli.commands.sorting import Sorting
-from vggcli.engines import Engine, choice
+from vggcli.engines import choice
 from vggcli.errors import StoppedError
 from vggcli.images import discover
 from vggcli.images.access import Access
 from vggcli.images.recipe import RECIPES
-from vggcli.network import labels
 from vggcli.output.formats import choose_format
 from vggcli.output.stream import check_file
-from vggcli.records import Provenance, Record
+from vggcli.records import Record
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.model import check_classifies
 
@@ -62,7 +61,7 @@ def predict(request: Request, console: Console) -> int:
         request.recursive,
         link=request.link,
         dry_run=request.dry_run,
-        access=_access(request),
+        access=access_of(request),
         note=console.note,
         say=say,
     )
@@ -74,7 +73,7 @@ def predict(request: Request, console: Console) -> int:
         files_from=request.files_from,
         null=request.null,
         column=request.column,
-        access=_access(request),
+        access=access_of(request),
     )
     named = request.inputs, request.recursive, request.files_from, request.null, request.column
     if must_fetch(request.settings) and not request.allow_empty and nothing_is_there(*named):
@@ -102,7 +101,8 @@ def predict(request: Request, console: Console) -> int:
     return code
 
 
-def _access(request: Request) -> Access:
+def access_of(request: Request) -> Access:
+    """How the archives and addresses of a request are read."""
     settings = request.settings
     return Access(settings.max_bytes, settings.timeout, settings.allow_private, keeps=request.sort_into is not None)
 
@@ -145,7 +145,7 @@ class _Prediction:
         self._classified = 0
         self._interruption = Interruption(console, self._say_interrupted)
         self._pipeline = classifier.pipeline(
-            self._todo(found), keeps=_access(request).keeps
+            self._todo(found), keeps=access_of(request).keeps
         )  # images decode from here on
 
     def run(self) -> int:
@@ -185,7 +185,10 @@ class _Prediction:
         engine = self._pipeline.wait_for_engine()
         if engine is None:
             raise _InterruptedError
-        provenance = self._provenance(engine)
+        # Only a file can be resumed, so only then are the fingerprints worth their time.
+        is_kept = request.output is not None
+        computing = Computing.of(engine, choice.why(request.settings.precision, self._classifier.model, engine))
+        provenance = provenance_of(self._classifier, self._selection, computing, is_kept=is_kept)
         self._output = open_output(
             self._format,
             request.output,
@@ -266,31 +269,6 @@ class _Prediction:
     def _see_kept(self, item: discover.Input, label: str) -> None:
         if label:
             self._sorting.take_image(item, label)
-
-    def _provenance(self, engine: Engine) -> Provenance:
-        request, classifier, model = self._request, self._classifier, self._classifier.model
-        # Only a file can be resumed, so only then are the fingerprints worth their time.
-        weights = names = ""
-        if request.output is not None:
-            from vggcli.weights import store
-
-            weights, names = store.fingerprint(model.path), labels.digest(model.labels)
-        return Provenance(
-            version=__version__,
-            weights=model.name,
-            weights_fingerprint=weights,
-            variant=model.variant,
-            dialect=model.reading.layout.name,
-            preprocessing=classifier.preprocessing,
-            labels=names,
-            engine=engine.name,
-            device=engine.device,
-            precision=engine.precision,
-            top_k=self._selection.top_k,
-            min_prob=self._selection.min_prob,
-            recipe_source=model.recipe.source,
-            precision_source=choice.why(request.settings.precision, model, engine),
-        )
 
     def _say_interrupted(self) -> None:
         how = f"the same command {self._how_to_resume()}" if self._is_resumable() else "the rows so far are written"

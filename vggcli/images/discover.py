@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import BinaryIO
 
 from vggcli.errors import UsageError
@@ -32,6 +33,7 @@ def discover(
     null: bool = False,
     column: str | None = None,
     access: Access | None = None,
+    opens_archives: bool = True,
 ) -> Iterator[Input]:
     """Every input as often as it is named, in the order of the command line, then of `files_from`.
 
@@ -43,6 +45,7 @@ def discover(
         null: the paths in `files_from` end with a zero byte instead of a newline.
         column: the list is a table, see `vggcli.images.columns`, and the paths are in this column.
         access: how archives and addresses are read.
+        opens_archives: else each is one `Archive`.
 
     Raises:
         UsageError: nothing is asked for, standard input is asked for twice or is closed, or `files_from` cannot be
@@ -51,7 +54,8 @@ def discover(
     check(inputs, files_from, null, column)
     # Opened here, so that a wrong name is found before anything else is done.
     listed = iter(()) if files_from is None else open_paths(files_from, null, column)
-    return _discover(inputs, listed, skipped, recursive, access)
+    expand = partial(expand_path, recursive=recursive, skipped=skipped, access=access, opens_archives=opens_archives)
+    return _discover(inputs, listed, expand)
 
 
 def check(inputs: Sequence[str], files_from: str | None, null: bool, column: str | None = None) -> None:
@@ -75,15 +79,15 @@ def check(inputs: Sequence[str], files_from: str | None, null: bool, column: str
 
 
 def _discover(
-    inputs: Sequence[str], listed: Iterator[str], skipped: Skipped, recursive: bool, access: Access | None
+    inputs: Sequence[str], listed: Iterator[str], expand: Callable[[str], Iterator[Input]]
 ) -> Iterator[Input]:
     for path in inputs:
         if path == STDIN:
             yield Input(path, is_stdin=True)
         else:
-            yield from expand_path(path, recursive, skipped, access)
+            yield from expand(path)
     for path in listed:
-        yield from expand_path(path, recursive, skipped, access)
+        yield from expand(path)
 
 
 def open_paths(files_from: str, null: bool, column: str | None) -> Iterator[str]:
@@ -149,15 +153,17 @@ def hint(path: str) -> str:
     return ""
 
 
-def expand_path(path: str, recursive: bool, skipped: Skipped, access: Access | None = None) -> Iterator[Input]:
-    """A path as it is, or the images in the folder, archive or bucket that it names."""
+def expand_path(
+    path: str, recursive: bool, skipped: Skipped, access: Access | None = None, opens_archives: bool = True
+) -> Iterator[Input]:
+    """A path as it is, or the images in the folder, archive or bucket that it names; see `discover`."""
     folder, prefix = path, ""
     if is_no_plain_path(path):
         from vggcli.images import addresses, sources
 
         folder, prefix = addresses.local_name(path) or "", "file://" * (addresses.protocol(path) == "file")
         if "\0" in folder or not os.path.isdir(folder):
-            yield from sources.expand(path, access or Access(), skipped, recursive)
+            yield from sources.expand(path, access or Access(), skipped, recursive, opens_archives=opens_archives)
             return
     if "\0" in path or not os.path.isdir(folder):
         yield Input(path)

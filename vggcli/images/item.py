@@ -88,6 +88,11 @@ class Input:
         return "<array>" if hasattr(self.content, "dtype") else "<image>"
 
 
+@dataclass(frozen=True, slots=True)
+class Archive(Input):
+    """An archive in place of the images in it, for whoever opens it later; see `vggcli.images.sources.members`."""
+
+
 @dataclass(slots=True)
 class Tally:
     """How many there were, and the first of them."""

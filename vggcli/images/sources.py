@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from vggcli.images import addresses, archives
 from vggcli.images.access import Access, UnreadableError
-from vggcli.images.item import Input, Reader, Skipped, named
+from vggcli.images.item import Archive, Input, Reader, Skipped, named
 from vggcli.images.readers import Opening, Whole
 from vggcli.images.refused import Refused
 
@@ -31,7 +31,9 @@ def reader_of(item: Input, access: Access) -> Reader | None:
     return Whole(remote.file_at(container, access), item.given)
 
 
-def expand(path: str, access: Access, skipped: Skipped, recursive: bool) -> Iterator[Input]:
+def expand(
+    path: str, access: Access, skipped: Skipped, recursive: bool, *, opens_archives: bool = True
+) -> Iterator[Input]:
     """What a path that is not plain stands for: the members of archives, the objects of a bucket, or itself.
 
     Raises:
@@ -49,7 +51,11 @@ def expand(path: str, access: Access, skipped: Skipped, recursive: bool) -> Iter
     if addresses.is_archive(container):
         is_there = "{" not in path or os.path.lexists(addresses.local_name(path) or "")
         for shard in [path] if is_there else addresses.shards(path):
-            yield from members(named(shard), access, skipped)
+            archive = named(shard)
+            if opens_archives:
+                yield from members(archive, access, skipped)
+            else:
+                yield Archive(archive.path, archive.given, secret=archive.secret)
         return
     if addresses.local_name(path) is None:
         from vggcli.images import remote

@@ -84,13 +84,11 @@ def convert(codec: RowCodec[Any], journal: Path, output: Path) -> None:
         OutputError: no room, an input/output error.
         UsageError: somebody else has written in the journal.
     """
-    pa, schema = _pyarrow(), codec.schema()
+    _pyarrow()
 
     def write(file: BinaryIO) -> None:
-        with open(journal, "rb") as lines, pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-            rows = (_with_text(codec.to_parquet(parse_json(line, LONGEST_LINE)), to_unicode) for line in lines)
-            for group in _groups(rows):
-                writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
+        with open(journal, "rb") as lines:
+            write_parquet(codec, lines, file)
 
     try:
         with in_plain_words(output):
@@ -98,6 +96,34 @@ def convert(codec: RowCodec[Any], journal: Path, output: Path) -> None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # those of Arrow among them
         why = f"a line of {journal.name} is not one that this tool wrote there"
         raise UsageError("cannot finish", str(output), why, "Start anew with --overwrite") from error
+
+
+def write_parquet(codec: RowCodec[Any], lines: Iterable[bytes], file: Any) -> None:
+    """Write lines of JSON as a Parquet file, in bounded memory; see `convert`.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: a line that this tool does not write.
+    """
+    pa, schema = _pyarrow(), codec.schema()
+    with pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        rows = (_with_text(codec.to_parquet(parse_json(line, LONGEST_LINE)), to_unicode) for line in lines)
+        for group in _groups(rows):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
+
+
+def read_lines(codec: RowCodec[Any], source: Path | BinaryIO, where: str) -> Iterator[bytes]:
+    """The lines of JSON that a Parquet file was made of.
+
+    Args:
+        codec: of the records.
+        source: the file.
+        where: its name, for messages.
+
+    Raises:
+        UsageError: it is not a Parquet file that this tool wrote.
+    """
+    for row in _stored_rows(codec, source, where):
+        yield json_line(codec.from_parquet(_with_text(row, from_unicode)))
 
 
 def restore(codec: RowCodec[Any], output: Path, journal: Path) -> None:
@@ -109,24 +135,23 @@ def restore(codec: RowCodec[Any], output: Path, journal: Path) -> None:
     """
 
     def write(file: BinaryIO) -> None:
-        for row in _stored_rows(codec, output):
-            file.write(json_line(codec.from_parquet(_with_text(row, from_unicode))))
+        file.writelines(read_lines(codec, output, str(output)))
 
     with in_plain_words(journal):
         files.replace_file(journal, write)
 
 
-def _stored_rows(codec: RowCodec[Any], output: Path) -> Iterator[_Row]:
+def _stored_rows(codec: RowCodec[Any], source: Path | BinaryIO, where: str) -> Iterator[_Row]:
     pa = _pyarrow()
     next_step = "Name another output with -o, or start anew with --overwrite"
     try:
-        with pa.parquet.ParquetFile(output) as source:
-            if not source.schema_arrow.equals(codec.schema()):
-                raise UsageError("cannot resume", str(output), "its columns are not those of this tool", next_step)
-            for group in range(source.num_row_groups):
-                yield from source.read_row_group(group).to_pylist()
+        with pa.parquet.ParquetFile(source) as file:
+            if not file.schema_arrow.equals(codec.schema()):
+                raise UsageError("cannot resume", where, "its columns are not those of this tool", next_step)
+            for group in range(file.num_row_groups):
+                yield from file.read_row_group(group).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise UsageError("cannot resume", str(output), "it is not a readable Parquet file", next_step) from error
+        raise UsageError("cannot resume", where, "it is not a readable Parquet file", next_step) from error
 
 
 def _pyarrow() -> Any:

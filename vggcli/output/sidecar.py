@@ -47,16 +47,21 @@ def write_sidecar(output: Path, format: str, kind: str, settings: RunSettings) -
     Raises:
         OutputError: no room, an input/output error.
     """
+    data = (json.dumps(kept_settings(format, kind, settings), indent=2) + "\n").encode()
+    path = sidecar_path(output)
+    with in_plain_words(path):
+        files.replace_file(path, lambda file: file.write(data))
+
+
+def kept_settings(format: str, kind: str, settings: RunSettings) -> dict[str, Any]:
+    """The settings of a run as an object for JSON: what is as it always was is left out."""
     entries = _entries(format, kind, settings)
     if kind == _FIRST_KIND:
         del entries["records"]
     for name, default in _defaults(settings).items():  # what earlier versions wrote stays as it is
         if entries[name] == default:
             del entries[name]
-    data = (json.dumps(entries, indent=2) + "\n").encode()
-    path = sidecar_path(output)
-    with in_plain_words(path):
-        files.replace_file(path, lambda file: file.write(data))
+    return entries
 
 
 def compare_sidecar(output: Path, format: str, kind: str, settings: RunSettings) -> None:
@@ -75,6 +80,15 @@ def compare_sidecar(output: Path, format: str, kind: str, settings: RunSettings)
         if isinstance(error, ValueError):
             why += f": {error}"
         raise UsageError("cannot resume", str(output), why, "Start anew with --overwrite") from error
+    compare_settings(old, str(output), format, kind, settings)
+
+
+def compare_settings(old: dict[str, Any], output: str, format: str, kind: str, settings: RunSettings) -> None:
+    """The same for settings that `kept_settings` gave.
+
+    Raises:
+        UsageError: as `compare_sidecar`.
+    """
     old = {"records": _FIRST_KIND, **_defaults(settings), **old}
     new = json.loads(json.dumps(_entries(format, kind, settings)))
     information = {field.name for field in fields(settings) if field.metadata.get("information")}
@@ -88,7 +102,7 @@ def compare_sidecar(output: Path, format: str, kind: str, settings: RunSettings)
         step = "Repeat its options, or start anew with --overwrite"
         if len(numbers) > _MOST_DIFFERENCES:
             numbers[_MOST_DIFFERENCES:] = [f"and {len(numbers) - _MOST_DIFFERENCES} more"]
-        raise UsageError("cannot resume", str(output), "; ".join(numbers), step)
+        raise UsageError("cannot resume", output, "; ".join(numbers), step)
     if differences:
         _log.info("%s goes on, although %s", output, "; ".join(differences.values()))
 
