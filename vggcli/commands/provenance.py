@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vggcli import __version__
 from vggcli.classifier import Classifier
@@ -12,8 +12,7 @@ from vggcli.records import Provenance
 from vggcli.run.ranking import Selection
 
 
-@dataclass(frozen=True, slots=True)
-class Computing:
+class Computing(NamedTuple):
     """What computes, in this process or in others; see `Provenance` for the fields."""
 
     engine: str

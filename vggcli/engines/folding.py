@@ -6,8 +6,7 @@ With g = gamma / sqrt(var + eps), the weight becomes w * g and the bias (b - mea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,8 +39,7 @@ if TYPE_CHECKING:
 ROWS = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One operation of the network at inference.
 
     Attributes:

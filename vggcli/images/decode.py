@@ -14,7 +14,7 @@ import os
 import traceback
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -76,8 +76,7 @@ class Decoding:
         return ", ".join(parts + ["truncated allowed"] * self.allow_truncated)
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """What became of one image.
 
     Attributes:

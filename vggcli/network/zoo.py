@@ -6,7 +6,8 @@ Source of weights, hashes and accuracies: torchvision's model metadata (a test h
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from vggcli.errors import UsageError
 from vggcli.network.architecture import Architecture, vgg
@@ -18,8 +19,7 @@ DEMO = "demo"
 DEMO_WHAT = "a small digit classifier that ships with vgg: it knows handwritten digits and nothing else"
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsFile:
+class WeightsFile(NamedTuple):
     """A published weights file.
 
     Attributes:
@@ -41,8 +41,7 @@ class WeightsFile:
         return self.name.rsplit("-", 1)[1].removesuffix(".pth")
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """A row of the zoo.
 
     Attributes:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from vggcli.errors import UsageError
 from vggcli.output.formats import FOR_PROGRAMS, Format
@@ -31,8 +30,7 @@ class HasPath(Protocol):
 R = TypeVar("R", bound=HasPath)
 
 
-@dataclass(frozen=True, slots=True)
-class RowPlace:
+class RowPlace(NamedTuple):
     """Where a row of tsv or csv stands.
 
     Attributes:

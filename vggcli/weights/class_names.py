@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vggcli.json_reader import MOST_BYTES_WITH_NAMES, parse_json
 from vggcli.network import labels
@@ -17,8 +17,7 @@ _MOST_HOLDERS = 20_000  # of them that are looked into
 _TO_NAME = ("cat_to_name", "category_to_name", "class_to_name")
 
 
-@dataclass(frozen=True, slots=True)
-class ClassNames:
+class ClassNames(NamedTuple):
     """The names of a model's classes.
 
     Attributes:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vggcli.json_reader import MOST_BYTES_WITH_NAMES, read_json, why_unread
 from vggcli.network import zoo
@@ -19,8 +18,7 @@ CONFIG, PROCESSOR, INDICES = "config.json", "preprocessor_config.json", "class_i
 Document = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
+class Neighbours(NamedTuple):
     """What lies beside a weights file.
 
     Attributes:

@@ -7,6 +7,7 @@ identity; else ImageNet's is assumed, and said to be.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from vggcli.errors import UsageError
 from vggcli.images.recipe import IMAGENET, RECIPES, WITHOUT_SIZE, Recipe, is_number
@@ -49,8 +50,7 @@ class RecipeOptions:
         return self.recipe is not None or (self.mean is not None and self.std is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkInput:
+class NetworkInput(NamedTuple):
     """What the network of a file takes.
 
     Attributes:
@@ -76,8 +76,7 @@ class NetworkInput:
         return size >= self.smallest and (self.takes_any or size // self.smallest == self.size // self.smallest)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The recipe of a file.
 
     Attributes:

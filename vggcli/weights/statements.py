@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vggcli.errors import UsageError
 from vggcli.images.recipe import FIELDS, RECIPES, WITHOUT_SIZE, Recipe, is_number
@@ -27,8 +26,7 @@ _SIZES = ("input_size", "img_size", "image_size", "imgsz", "size")  # of images,
 _LARGEST_UNIT = 2.0  # means and deviations beyond it are of values in 0..255
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What somebody says of a recipe.
 
     Attributes:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from vggcli.errors import AbsentError, DownloadError, WeightsError
@@ -23,8 +22,7 @@ _HASHED_WHOLE_BYTES = 16 << 20  # about 10 ms of hashing
 _SAMPLES, _SAMPLE_BYTES = 64, 16 << 10
 
 
-@dataclass(frozen=True)
-class FetchOptions:
+class FetchOptions(NamedTuple):
     """How weights may be fetched.
 
     Attributes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise, permutations, zip_longest
 from math import isqrt
+from typing import NamedTuple
 
 from vggcli.network.layers import AdaptiveAvgPool, ConcatPool, Dropout, Layer, Linear
 from vggcli.weights.reading.hints import Hints
@@ -20,8 +20,7 @@ _MOST_BETWEEN = 3  # activation, dropout, and one more that does nothing
 _MOST_SORTED = 6  # linear layers whose order is looked for
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(NamedTuple):
     """How the classifier takes the last map.
 
     Attributes:

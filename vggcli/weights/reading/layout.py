@@ -12,14 +12,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vggcli.weights.reading import keys
 from vggcli.weights.reading.modules import Unit
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """One key layout.
 
     Attributes:

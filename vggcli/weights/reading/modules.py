@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
 from math import prod
+from typing import NamedTuple
 
 from vggcli.network.layers import Shape
 from vggcli.weights.reading import keys
@@ -168,8 +169,7 @@ def _is_as_defined(modules: list[Module]) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """A convolution or linear layer with the batch norms that belong to it.
 
     Attributes:

@@ -79,14 +79,14 @@ class Reading:
         """
         pool = self.architecture.pool
         if pixels is not None and self.longer is not None and pixels // self.longer.smallest_size >= pool:
-            size = replace(self.size, pixels=self.longer.native_size)
+            size = self.size._replace(pixels=self.longer.native_size)
             return replace(self, architecture=self.longer, size=size, remarks=self.remarks[:-1], longer=None)
         if pixels is None or self.pools_are_said or not self.architecture.linears or pool in (1, PAPER_GRID):
             return self
         shorter = without_last_pool(self.architecture)
         if pixels // self.architecture.smallest_size >= pool or pixels // shorter.smallest_size != pool:
             return self
-        return replace(self, architecture=shorter, size=replace(self.size, pixels=shorter.native_size))
+        return replace(self, architecture=shorter, size=self.size._replace(pixels=shorter.native_size))
 
 
 def read(shapes: Mapping[str, Shape], rows: object = None, hints: Sequence[Hint] = ()) -> Reading:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vggcli.network.architecture import Architecture, numbered
 from vggcli.network.layers import Pool
@@ -17,8 +17,7 @@ LARGEST = 1024  # pixels; a file of nothing but expanded tensors could ask for a
 _USUAL = {10: 32, 100: 32, 200: 64}  # classes of CIFAR-10, CIFAR-100 and Tiny ImageNet to the side of their pictures
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """How large images must be.
 
     Attributes:
