@@ -19,7 +19,9 @@ from vggcli.weights import class_names, state_dict
 from vggcli.weights.checkpoint import foreign_names, open_checkpoint
 from vggcli.weights.module_tree import transforms_in
 
-MUTATIONS = 2000  # of each format
+MUTATIONS = 500  # of each format by each seed
+# The default tests take the first; CI takes the others as well, in a step of its own.
+SEEDS = [20261120, *(pytest.param(seed, marks=pytest.mark.mutation) for seed in (20261121, 20261122, 20261123))]
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(3).half(), "c": torch.tensor(7)}
 ENDS = {"read", "error: True", "forbidden: True"}
 INTERESTING = [0, 1, 0x7F, 0x80, 0xFF, *b"(.]}RQqhcbN\x8a\x8d\x93\x95"]
@@ -81,10 +83,11 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_mutations_end_in_a_result_or_a_clean_error(form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mutations_end_in_a_result_or_a_clean_error(seed: int, form: str, tmp_path: Path) -> None:
     data = save(STATE, tmp_path / "good", form).read_bytes()
     path = tmp_path / "bad"
-    chance = random.Random(20261120)
+    chance = random.Random(seed)
     ends: Counter[str] = Counter()
     with bounded(seconds=240, memory=1 << 30):
         for number in range(MUTATIONS):
@@ -94,13 +97,14 @@ def test_mutations_end_in_a_result_or_a_clean_error(form: str, tmp_path: Path) -
             except Exception as error:
                 raise AssertionError(f"mutation {number}: {error!r}") from error
     assert set(ends) <= ENDS
-    assert ends["error: True"] > 100
-    assert ends["read"] > 100
+    assert ends["error: True"] > 25
+    assert ends["read"] > 25
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy"])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
-def test_mutations_of_objects_end_in_a_result_or_a_clean_error(form: str, tmp_path: Path) -> None:
+def test_mutations_of_objects_end_in_a_result_or_a_clean_error(seed: int, form: str, tmp_path: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LeakyReLU(0.2))
     saved = {
         "model": network,
@@ -110,7 +114,7 @@ def test_mutations_of_objects_end_in_a_result_or_a_clean_error(form: str, tmp_pa
     }
     data = save(saved, tmp_path / "good", form).read_bytes()
     path = tmp_path / "bad"
-    chance = random.Random(20261121)
+    chance = random.Random(seed)
     ends: Counter[str] = Counter()
     with bounded(seconds=240, memory=1 << 30):
         for number in range(MUTATIONS):
@@ -120,7 +124,7 @@ def test_mutations_of_objects_end_in_a_result_or_a_clean_error(form: str, tmp_pa
             except Exception as error:
                 raise AssertionError(f"mutation {number}: {error!r}") from error
     assert set(ends) <= ENDS
-    assert ends["read"] > 100
+    assert ends["read"] > 25
 
 
 @pytest.mark.parametrize("form", FORMATS)
