@@ -58,14 +58,20 @@ def variants(incomplete: str) -> list[str]:
 
 def variants_and_files(incomplete: str) -> list[str | tuple[str, str]]:
     """The same, and files."""
-    return [*variants(incomplete), *_files(incomplete)]
+    return [*variants(incomplete), *files(incomplete)]
 
 
 def demo_and_files(incomplete: str) -> list[str | tuple[str, str]]:
     """The weights in the package, and files."""
     from vggcli.network.zoo import DEMO
 
-    return [*_beginning([DEMO], incomplete), *_files(incomplete)]
+    return [*_beginning([DEMO], incomplete), *files(incomplete)]
+
+
+def files(incomplete: str) -> list[tuple[str, str]]:
+    """What stands for files, for the shells whose scripts understand it; others offer them where there is no name."""
+    is_understood = os.environ.get("_VGG_COMPLETE", "").endswith(("_bash", "_zsh"))
+    return [(incomplete, _FILES)] if is_understood else []
 
 
 def devices(incomplete: str) -> list[str]:
@@ -89,12 +95,6 @@ def replace_scripts() -> None:
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
-
-
-def _files(incomplete: str) -> list[tuple[str, str]]:
-    """What stands for files, for the shells whose scripts understand it; others offer them where there is no name."""
-    is_understood = os.environ.get("_VGG_COMPLETE", "").endswith(("_bash", "_zsh"))
-    return [(incomplete, _FILES)] if is_understood else []
 
 
 def _answers(shell: Any) -> tuple[list[str], bool]:

@@ -8,7 +8,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import typer
 
 from vggcli.cli import completion
@@ -333,7 +332,7 @@ Output = Annotated[
         "-o",
         metavar="FILE|DIR",
         help="Write the records there; with --ray a folder or a bucket's URL, for shards.",
-        click_type=click.Path(),  # text, since a path would lose a slash of a URL
+        autocompletion=completion.files,  # text, since a path would lose a slash of a URL
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -480,7 +479,7 @@ Join = Annotated[
     typer.Option(
         "--join",
         metavar="DIR",
-        click_type=click.Path(),
+        autocompletion=completion.files,
         help="Classify nothing: make one file, -o FILE, of the shards in a folder.",
         rich_help_panel=CLUSTER,
         show_default=False,
