@@ -35,12 +35,14 @@ MEGABYTE = random.Random(1).randbytes(1_000_000)
 OTHER = random.Random(2).randbytes(1_000_000)
 # A child process that downloads as the command does; its retries do not wait. Arguments: URL, target, SHA-256 prefix.
 CHILD = """
+import signal
 import sys
 from pathlib import Path
 from vggcli.cli.console import Console
 from vggcli.web.retry import RetryPolicy
 from vggcli.weights.download.transfer import download
 url, target, prefix = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run behind `&` it is ignored
 download(url, Path(target), prefix, progress=Console().transfer, retry_policy=RetryPolicy(sleep=lambda seconds: None))
 """
 
