@@ -12,7 +12,7 @@ from engine_examples import opened
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from vggcli.analysis.calibration import Calibration
+from vggcli.analysis.calibration import Calibration, Extents
 from vggcli.engines import int8
 from vggcli.network.layers import Activation, AdaptiveAvgPool, BatchNorm, Conv2d, Linear, Pool
 from vggcli.weights import int8 as weights
@@ -22,7 +22,8 @@ from vggcli.weights.model import Model
 def in_int8(model: Model, images: NDArray[np.uint8], criterion: str = "max") -> Model:
     """The model calibrated on these images."""
     calibration = calibrated(model, images)
-    layers, biases = weights.quantized(model.architecture, model.array, calibration.means())
+    means, input_factors = calibration.means(), calibration.input_factors
+    layers, biases = weights.quantized(model.architecture, model.array, means, input_factors)
     steps = calibration.steps(criterion)
     scaled = {key: layer.with_step(steps[key]) for key, layer in layers.items()}
     return model.quantized(weights.Quantization({}, scaled), biases)
@@ -30,9 +31,13 @@ def in_int8(model: Model, images: NDArray[np.uint8], criterion: str = "max") -> 
 
 def calibrated(model: Model, images: NDArray[np.uint8]) -> Calibration:
     """What the layers see of these images."""
-    calibration = Calibration(model.architecture, model.recipe)
-    with closing(opened("openvino", model, outputs=calibration.outputs)) as running:
-        calibration.add(images, running.start(images)())
+    extents = Extents(model.architecture)
+    with closing(opened("openvino", model, outputs=extents.outputs)) as running:
+        outputs = running.start(images)()
+    extents.add(images, outputs)
+    factors = extents.factors(model.array)
+    calibration = Calibration(model.architecture, model.recipe, factors, extents.limits(factors))
+    calibration.add(images, outputs)
     return calibration
 
 
@@ -50,13 +55,15 @@ def emulated(model: Model, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np
         if isinstance(layer, Conv2d | Linear):
             tensor = model.int8_tensor(layer.key)
             low = 0 if layer.key in unsigned else -128
-            x = torch.clamp(torch.round(x / tensor.step()), low, low + 255) * tensor.step()
+            x = x if isinstance(layer, Conv2d) else x.flatten(1)
+            scales = torch.from_numpy(tensor.input_scales()).double().view(1, -1, *[1] * (x.ndim - 2))
+            x = torch.clamp(torch.round(x / scales), low, low + 255) * scales
             weight = torch.from_numpy(tensor.float32()).double()
             bias = torch.from_numpy(model.array(f"{layer.key}.bias")).double() if layer.bias else None
             if isinstance(layer, Conv2d):
                 x = functional.conv2d(x, weight, bias, padding=layer.kernel // 2)
             else:
-                x = functional.linear(x.flatten(1), weight, bias)
+                x = functional.linear(x, weight, bias)
         elif isinstance(layer, BatchNorm):
             names = ("running_mean", "running_var", "weight", "bias")
             numbers: Any = [torch.from_numpy(model.array(f"{layer.key}.{name}")).double() for name in names]

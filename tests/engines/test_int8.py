@@ -199,7 +199,8 @@ def extreme() -> dict[str, Any]:
     with closing(open_model(path)) as model:
         model = replace(model, recipe=replace(model.recipe, size=28))
         means = {key: np.zeros(1, np.float32) for key in weights.layer_keys(model.architecture)}
-        rounded, biases = weights.quantized(model.architecture, model.array, means)
+        even = {key: np.ones(model.array(f"{key}.weight").shape[1], np.float32) for key in means}
+        rounded, biases = weights.quantized(model.architecture, model.array, means, even)
         layers = {key: layer.with_step(4.0 / 255) for key, layer in rounded.items()}
         quantized = model.quantized(weights.Quantization({}, layers), biases)
         expected = emulated(quantized, white)

@@ -24,10 +24,43 @@ def means() -> dict[str, Any]:
     return {key: np.random.default_rng(2).uniform(0, 2, size).astype(np.float32) for key, size in sizes.items()}
 
 
+def input_factors() -> dict[str, Any]:
+    return {
+        key: np.random.default_rng(4).uniform(0.01, 1, mean.size).astype(np.float32) for key, mean in means().items()
+    }
+
+
+def test_channels_of_inputs_and_of_weights_become_equally_even() -> None:
+    """What spreads by a hundred in the inputs spreads by ten in both."""
+    largest = np.array([1, 0.01, 1, 100, 0], np.float32)
+    weight = np.zeros((2, 5, 3, 3), np.float32)
+    weight[1, :, 1, 2] = [-3, 3, 0.03, 3, 3]
+    found = int8.factors(weight, largest)
+
+    assert found.dtype == np.float32
+    # The last two are all but silent, and count as a hundredth of the largest.
+    assert found / found[0] == pytest.approx(np.array([1, 1, 10, 10, 1]))
+    assert found.max() == 1
+    for zeros in ((weight * 0, largest), (weight, largest * 0)):
+        assert int8.factors(*zeros).tolist() == [1] * 5
+    weight[:, 2] = 0
+    assert np.isfinite(int8.factors(weight, largest)).all()
+    assert (int8.factors(weight, largest) > 0).all()
+
+
+def test_a_step_scales_inputs_and_sums_and_leaves_the_weights() -> None:
+    layers, _ = int8.quantized(ARCHITECTURE, numbers().__getitem__, means(), input_factors())
+    for key, layer in layers.items():
+        scaled = layer.with_step(0.25)
+        assert np.array_equal(scaled.input_scales(), input_factors()[key] / 4)
+        assert np.array_equal(scaled.scales(), layer.scales() / 4)
+        assert np.array_equal(scaled.float32(), layer.float32())
+
+
 def test_each_channel_has_its_scale_and_its_largest_weight_is_127() -> None:
     arrays = numbers()
     arrays["features.0.weight"][2] = 0
-    layers, _ = int8.quantized(ARCHITECTURE, arrays.__getitem__, means())
+    layers, _ = int8.quantized(ARCHITECTURE, arrays.__getitem__, means(), input_factors())
 
     assert set(layers) == set(int8.layer_keys(ARCHITECTURE)) == set(means())
     for key, layer in layers.items():
@@ -35,8 +68,8 @@ def test_each_channel_has_its_scale_and_its_largest_weight_is_127() -> None:
         assert integers.dtype == np.int8
         flat = np.abs(integers.reshape(len(integers), -1).astype(int)).max(1)
         assert set(flat) <= {127, 0}
-        error = np.abs(layer.float32() - weight).reshape(len(weight), -1).max(1)
-        assert (error <= layer.scales() * 0.5001).all()
+        error = np.abs(layer.float32() - weight).reshape(*weight.shape[:2], -1).max(2) * input_factors()[key]
+        assert (error.max(1) <= layer.scales() * 0.5001).all()
     assert not layers["features.0"].float32()[2].any()
     assert (layers["features.0"].scales() > 0).all()
 
@@ -44,7 +77,7 @@ def test_each_channel_has_its_scale_and_its_largest_weight_is_127() -> None:
 def test_rounding_moves_no_channel_on_average() -> None:
     """For an input that is its mean everywhere, a layer gives what it gave before."""
     arrays, inputs = numbers(), means()
-    layers, biases = int8.quantized(ARCHITECTURE, arrays.__getitem__, inputs)
+    layers, biases = int8.quantized(ARCHITECTURE, arrays.__getitem__, inputs, input_factors())
 
     assert set(biases) == {f"{key}.bias" for key in layers}
     for key, layer in layers.items():

@@ -1,12 +1,15 @@
 """What the inputs of layers are like over many images, in bounded memory, and which range of them int8 should hold.
 
-Three criteria give a layer's range from the histogram of its input's sizes: "max" clips nothing; "percentile" leaves
-out the largest of 10,000 values; "mean_square" takes the range whose rounding and clipping together err least.
+The first few images tell how large the values of each channel are, and with that how much its integers stand for
+relative to the others' (`weights.int8.factors`).  In units of that, four criteria give a layer's range.  From the
+histogram of its input's sizes: "max" clips nothing; "percentile" leaves out the largest of 10,000 values; "mean_square"
+takes the range whose rounding and clipping together err least.  From the first few images alone: "first" clips what
+channels give beyond what they gave for those, as a channel silent in them may by far, which would cost all others bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,11 +18,12 @@ import numpy as np
 from vggcli.engines import int8
 from vggcli.images.recipe import Recipe
 from vggcli.network.architecture import Architecture
+from vggcli.weights.int8 import factors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CRITERIA = ("max", "percentile", "mean_square")
+CRITERIA = ("max", "percentile", "mean_square", "first")
 PERCENTILE = 99.99
 _BINS = 2048
 _BLOCK = 1 << 18  # values that are counted at a time, so that what counting needs stays in the cache
@@ -69,7 +73,7 @@ class Histogram:
         """The largest size that int8 should hold, above zero unless nothing but zeros was seen.
 
         Args:
-            criterion: one of `CRITERIA`.
+            criterion: one of `CRITERIA`, not "first".
             is_signed: of the integers half stand for negative values.
         """
         if criterion == "max" or self.width == 0:
@@ -117,23 +121,78 @@ class Mean:
         return (self._sum / self._images).astype(np.float32)
 
 
+class Extents:
+    """The size of the largest value in each channel of what layers see; in each feature where they are linear.
+
+    Args:
+        architecture: of the network.
+
+    Attributes:
+        outputs: as those of `Calibration`.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        self._inputs = int8.inputs(architecture)
+        self._linears = {layer.key for layer in architecture.linears}
+        self.outputs = tuple(dict.fromkeys(name for name in self._inputs.values() if name is not None))
+        self._largest: dict[str, NDArray[np.float32]] = {}
+
+    def add(self, batch: NDArray[np.uint8], outputs: Mapping[str, NDArray[np.float32]]) -> None:
+        """Count a batch, see `Calibration.add`."""
+        for key, before in self._inputs.items():
+            if before is None:
+                largest = np.ones(batch.shape[3], np.float32)  # an image's channels are alike
+            else:
+                values = _by_channel(outputs[before], is_flat=key in self._linears)
+                largest = np.maximum(values.max((0, 2)), -values.min((0, 2)))
+            if not np.isfinite(largest).all():
+                raise ValueError("values are not finite")
+            self._largest[key] = np.maximum(self._largest.get(key, largest), largest)
+
+    def factors(self, array: Callable[[str], NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """Key of each layer with weights to the `weights.int8.factors` of its input, (channels,) or (features,).
+
+        Args:
+            array: gives the network's tensors by their keys.
+        """
+        found = {}
+        for key, largest in self._largest.items():
+            is_image = self._inputs[key] is None
+            found[key] = largest if is_image else factors(array(f"{key}.weight"), largest)
+        return found
+
+    def limits(self, input_factors: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
+        """Key of each layer with weights to the largest size of its input's values over their channels' factors."""
+        return {key: float((largest / input_factors[key]).max()) for key, largest in self._largest.items()}
+
+
 class Calibration:
     """What the layers of a network see.
 
     Args:
         architecture, recipe: of the network.
+        input_factors: key of each layer with weights to what its input's values are divided by before their sizes are
+            counted, (channels,) or (features,).
+        limits: the same to the range of the criterion "first", as `Extents.limits` gives it.
 
     Attributes:
         outputs: names of the layers whose outputs are counted, see `add`.
     """
 
-    def __init__(self, architecture: Architecture, recipe: Recipe) -> None:
-        self.architecture, self.recipe = architecture, recipe
+    def __init__(
+        self,
+        architecture: Architecture,
+        recipe: Recipe,
+        input_factors: Mapping[str, NDArray[np.float32]],
+        limits: Mapping[str, float],
+    ) -> None:
+        self.architecture, self.recipe, self.input_factors = architecture, recipe, input_factors
+        self._limits = limits
         self._inputs = int8.inputs(architecture)
         self.outputs = tuple(dict.fromkeys(name for name in self._inputs.values() if name is not None))
         self._histograms = {name: Histogram() for name in self.outputs}
-        linears = {layer.key for layer in architecture.linears}
-        self._means = {key: Mean(is_flat=key in linears) for key in self._inputs}
+        self._linears = {layer.key for layer in architecture.linears}
+        self._means = {key: Mean(is_flat=key in self._linears) for key in self._inputs}
 
     def add(self, batch: NDArray[np.uint8], outputs: Mapping[str, NDArray[np.float32]]) -> None:
         """Count a batch.
@@ -145,9 +204,10 @@ class Calibration:
         Raises:
             ValueError: values are not finite.
         """
-        for name, histogram in self._histograms.items():
-            histogram.add(outputs[name])
         for key, before in self._inputs.items():
+            if before is not None:
+                values = _by_channel(outputs[before], is_flat=key in self._linears)
+                self._histograms[before].add(values / self.input_factors[key][:, None])
             self._means[key].add(self._normalised(batch) if before is None else outputs[before])
 
     def means(self) -> dict[str, NDArray[np.float32]]:
@@ -161,7 +221,7 @@ class Calibration:
         return means.astype(np.float32)
 
     def steps(self, criterion: str) -> dict[str, float]:
-        """Key of each layer with weights to what an integer of its input stands for.
+        """Key of each layer with weights to what an integer of its input stands for, in units of its factors.
 
         Raises:
             ValueError: a layer has seen nothing but zeros; its message is the layer's name.
@@ -171,6 +231,10 @@ class Calibration:
         for key, before in self._inputs.items():
             if before is None:
                 limit = largest_input(self.recipe)
+            elif criterion == "first" and self._limits[key] > 0:
+                limit = self._limits[key]
+            elif criterion == "first":  # silent in all of those images
+                limit = self._histograms[before].largest
             else:
                 limit = self._histograms[before].range(criterion, is_signed=key not in unsigned)
             step = limit / (_UNSIGNED_LEVELS if key in unsigned else _SIGNED_LEVELS)
@@ -178,6 +242,13 @@ class Calibration:
                 raise ValueError(next(layer.name for layer in self.architecture.layers() if layer.key == key))
             found[key] = step
         return found
+
+
+def _by_channel(values: NDArray[np.float32], *, is_flat: bool) -> NDArray[np.float32]:
+    """(N, C, H, W) as (N, C, H * W); what linear layers see as (N, D, 1)."""
+    if is_flat or values.ndim == 2:
+        return values.reshape(len(values), -1, 1)
+    return values.reshape(*values.shape[:2], -1)
 
 
 def largest_input(recipe: Recipe) -> float:

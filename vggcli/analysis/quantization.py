@@ -16,7 +16,7 @@ from vggcli.engines import Engine
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vggcli.analysis.calibration import Calibration
+    from vggcli.analysis.calibration import Calibration, Extents
 
     Outputs = dict[str, NDArray[np.float32]]
 
@@ -48,7 +48,7 @@ class Counting:
 
     name, batch_size = "counting", _BATCH_SIZE
 
-    def __init__(self, engine: Engine, calibration: Calibration) -> None:
+    def __init__(self, engine: Engine, calibration: Calibration | Extents) -> None:
         self._engine, self._calibration = engine, calibration
         self.device, self.precision, self.depth = engine.device, engine.precision, engine.depth
         self.fast_precision = engine.fast_precision

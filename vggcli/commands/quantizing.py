@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vggcli import __version__
 from vggcli.analysis.agreement import Agreement, AgreementCounter
-from vggcli.analysis.calibration import CRITERIA, Calibration, Split, split
+from vggcli.analysis.calibration import CRITERIA, Calibration, Extents, Split, split
 from vggcli.analysis.quantization import DIGEST, Counting, Digests
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 WHAT = "cannot quantize"
 LEAST = 10  # images: 6, 2 and 2
+_FIRST = 32  # of the images that calibrate, which tell how the channels of inputs compare
 _REFERENCE = "fp32"
 
 
@@ -155,9 +156,13 @@ class Quantizing:
 
     def _calibrated(self, places: Sequence[int]) -> Calibration:
         """What the layers see of these images."""
-        calibration = Calibration(self.model.architecture, self.model.recipe)
+        model, extents = self.model, Extents(self.model.architecture)
         try:
-            with self._engine(self.model, calibration.outputs, _REFERENCE) as engine:
+            with self._engine(model, extents.outputs, _REFERENCE) as engine:
+                for _ in self._results(self._named(places[:_FIRST]), Counting(engine, extents), is_told=False):
+                    pass
+                factors = extents.factors(model.array)
+                calibration = Calibration(model.architecture, model.recipe, factors, extents.limits(factors))
                 for _ in self._results(self._named(places), Counting(engine, calibration)):
                     pass
         except ValueError as error:
@@ -173,7 +178,7 @@ class Quantizing:
         except ValueError as error:
             why = f"{error} sees nothing but zeros of these images"
             raise MismatchError(WHAT, str(model.path), why, "Calibrate with images that the network is for") from error
-        layers, biases = int8.quantized(model.architecture, model.array, calibration.means())
+        layers, biases = int8.quantized(model.architecture, model.array, calibration.means(), calibration.input_factors)
         found = {}
         for name in CRITERIA:
             scaled = {key: layer.with_step(steps[name][key]) for key, layer in layers.items()}
@@ -212,15 +217,15 @@ class Quantizing:
         """In the order of the split, so that sums are the same to the bit however the images are named."""
         return [self._inputs[place] for place in places]
 
-    def _results(self, inputs: Sequence[discover.Input], engine: Engine) -> Iterator[Any]:
-        """The results of one pass over these images."""
+    def _results(self, inputs: Sequence[discover.Input], engine: Engine, *, is_told: bool = True) -> Iterator[Any]:
+        """The results of one pass over these images, which the progress is told of."""
         pipeline = self.classifier.pipeline(iter(inputs), open_engine=lambda: engine)
         interruption = self.interruption = Interruption(self.console, self.say_interrupted)
         try:
             with interruption.watching(pipeline):
                 for result in pipeline.results():
-                    self._done += 1
-                    if self._progress is not None:
+                    self._done += is_told
+                    if self._progress is not None and is_told:
                         self._progress.advance(self._done - self.failures.total(), self.failures.total())
                     yield result
             if interruption.signal is not None:

@@ -1,4 +1,4 @@
-"""The OpenVINO graph in integers: sums of int8 weights times 8-bit inputs, with a scale before and one behind.
+"""The OpenVINO graph in integers: sums of int8 weights times 8-bit inputs, with scales of channels before and behind.
 
     image ─> normalised ─> quantized ─> convolution ─> bias, batch norm, ReLU ─> quantized ─> pool ─> ...
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _LEVELS = 256  # of an input's integers: 0..255, or -128..127 where a value may be negative
 _NOT_NEGATIVE = ("relu", "relu6", "sigmoid")
+_IMAGE, _FLATTENED = -1, -2
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -58,12 +59,17 @@ class Int8:
 
     def image(self, node: Any) -> Any:
         """The normalised images, quantized where nothing but a pool comes before the first layer."""
-        return self._quantized(self._places.get(-1), node)
+        return self._quantized(self._places.get(_IMAGE), node)
+
+    def flattened(self, node: Any) -> Any:
+        """The last maps as features, quantized where a linear layer sees them: each feature has its own scale."""
+        return self._quantized(self._places.get(_FLATTENED), node)
 
     def quantized(self, step: folding.Step, node: Any) -> Any:
         """The result of a step, quantized where it is the next layer's input, whatever pools may lie between.
 
-        In front of a pool of greatest values, which commutes with it: so it is fused into the convolution.
+        In front of a pool of greatest values, which commutes with it: so it is fused into the convolution.  Behind one
+        that is an output, as the integers of different channels stand for different steps.
         """
         place = next(place for place, other in enumerate(self.steps) if other is step)
         return self._quantized(self._places.get(place), node)
@@ -96,20 +102,22 @@ class Int8:
 
         if layer is None:
             return node
-        step = self._model.int8_tensor(layer.key).step()
+        scales = self._model.int8_tensor(layer.key).input_scales()
+        scales = scales.reshape((1, -1) if isinstance(layer, Linear) else (1, -1, 1, 1))
         low, high = (0, _LEVELS - 1) if layer.key in self._unsigned else (-_LEVELS // 2, _LEVELS // 2 - 1)
-        ends = np.float32(low * step), np.float32(high * step)
-        return op.fake_quantize(node, *ends, *ends, _LEVELS)
+        ends = op.constant(scales * np.float32(low)), op.constant(scales * np.float32(high))
+        return op.fake_quantize(node, *ends, np.float32(low), np.float32(high), _LEVELS)
 
 
 def _places(steps: Sequence[folding.Step]) -> dict[int, Conv2d | Linear]:
-    """Behind which step (-1: the image) the input of which layer is quantized."""
+    """Behind which step which layer's input is quantized; `_IMAGE` and `_FLATTENED` are before the first, flat one."""
     places: dict[int, Conv2d | Linear] = {}
-    last = -1
+    last, flat = _IMAGE, False
     for place, step in enumerate(steps):
         if isinstance(step.layer, Conv2d | Linear):
-            places[last] = step.layer
-        if not (isinstance(step.layer, Pool) and not step.layer.average):
+            places[last if flat or not step.is_flat else _FLATTENED] = step.layer
+        flat = flat or step.is_flat
+        if not (isinstance(step.layer, Pool) and not step.layer.average) or step.outputs:
             last = place
     return places
 

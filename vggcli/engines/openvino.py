@@ -185,7 +185,7 @@ def _graph(model: Model, outputs: tuple[str, ...], rows: int, int8: Int8 | None 
     for step in folding.steps(model, outputs) if int8 is None else int8.steps:
         if step.is_flat and not flat:
             node, flat = op.reshape(node, op.constant(np.array([0, -1])), special_zero=True), True
-            node = _padded_rows(node, rows) if int8 is None else node  # sums of integers have no order
+            node = _padded_rows(node, rows) if int8 is None else int8.flattened(node)  # sums of integers have no order
         node = _node(step, node, int8)
         if step.outputs:
             positions |= dict.fromkeys(step.outputs, len(results))

@@ -1,10 +1,11 @@
-"""The file of `vgg quantize`: weights in int8, with a scale for each output channel, and what they were made from.
+"""The file of `vgg quantize`: weights in int8, with a scale for each channel, and what they were made from.
 
 The file is plain safetensors, told by its metadata.  The keys are torchvision's; a layer with weights has
 
     features.0.weight        int8 (out, in, k, k) or (out, in), from -127 to 127
-    features.0.weight_scale  float32 (out,): what a weight is multiplied by
-    features.0.input_scale   float32 (): what an integer of the layer's input is multiplied by
+    features.0.weight_scale  float32 (out,): what sums of integers are multiplied by
+    features.0.input_scale   float32 (in,): what an integer of the layer's input is multiplied by; a weight is the
+                             integer times its weight_scale, divided by its input_scale
 
 and everything else is float32.  Batch norm stays as it is: with a scale for each channel, folding it changes the
 scales only, so that the engine folds it without another rounding and the network keeps its layers.
@@ -101,7 +102,7 @@ def content(
     for key, layer in layers.items():
         tensors[f"{key}.weight"] = np.ascontiguousarray(layer.values.numpy())
         tensors[f"{key}.{WEIGHT_SCALE}"] = layer.scales()
-        tensors[f"{key}.{INPUT_SCALE}"] = np.array(layer.step(), np.float32)
+        tensors[f"{key}.{INPUT_SCALE}"] = layer.input_scales()
     expected = layout(architecture)
     tensors |= {key: array(key) for key in expected if key not in tensors}
     document = {
@@ -128,7 +129,7 @@ def layout(architecture: Architecture) -> dict[str, tuple[str, Shape]]:
         if key in weights:
             found[key] = "int8", shape
             found[f"{weights[key]}.{WEIGHT_SCALE}"] = "float32", shape[:1]
-            found[f"{weights[key]}.{INPUT_SCALE}"] = "float32", ()
+            found[f"{weights[key]}.{INPUT_SCALE}"] = "float32", shape[1:2]
         elif not key.endswith(OPTIONAL):
             found[key] = "float32", shape
     return found
