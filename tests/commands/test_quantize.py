@@ -126,8 +126,14 @@ def test_the_library_loads_it_and_torch_gets_the_numbers(made: Path) -> None:
         for name in ("conv2-1", "fc7"):
             assert np.abs(item[name] - other[name]).max() < 0.1 * np.abs(other[name]).max()
         module, original = small.to_torch(), whole.to_torch()
-    for got, expected in zip(module.parameters(), original.parameters(), strict=True):
+    stored = load_file(made)
+    for (name, got), expected in zip(module.named_parameters(), original.parameters(), strict=True):
         if got.ndim > 1:  # biases make up for what rounding adds
+            ones = [1] * (got.ndim - 2)
+            steps = stored[f"{name}_scale"].reshape(-1, 1, *ones)
+            steps = steps / stored[name.replace("weight", "input_scale")].reshape(-1, *ones)
+            errors = (got - expected).abs().numpy(force=True)
+            assert (errors <= 0.501 * steps).all(), "no weight is further off than half of what an integer stands for"
             assert (got - expected).norm() < 0.05 * expected.norm()
 
 
