@@ -111,12 +111,13 @@ def test_a_killed_driver_is_gone_on_from(images: Path, expected: bytes, tmp_path
 
 
 def test_an_interrupted_driver_says_how_to_go_on(images: Path, expected: bytes, tmp_path: Path) -> None:
-    arguments = (images, "--ray", "local", "-o", tmp_path / "out", "--block-size", str(BLOCK))
+    out = ("-o", tmp_path / "out", "--block-size", str(BLOCK))
+    arguments = (images, "--ray", "local", "--threads", "1", *out)
     driver = start(*arguments)
     until(lambda: shards(tmp_path / "out") > 5, driver)
     driver.send_signal(signal.SIGINT)
     code, said = finish(driver)
-    assert code == 130
+    assert code == 130, said
     assert "interrupted: the same command with --resume goes on" in said
 
     other, refused = run(*arguments, "--resume", "-k", "1")

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 EMPTY = "there was nothing to classify; with --allow-empty that is no failure"
 _TICK_SECONDS = 0.5
-_LEAVE_SECONDS = 1.2  # for Ray's processes on this machine, when the run was interrupted
+_FINISH_SECONDS = 0.8  # for the wave of blocks, when the run ended before it
+_LEAVE_SECONDS = 1.0  # for Ray's processes on this machine, when the run was interrupted
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class _Cluster:
         self._interruption = Interruption(console, self._say_interrupted)
         self._results: SimpleQueue[Note | BaseException | None] = SimpleQueue()
         self._work: ClusterRun | None = None
+        self._producer = threading.Thread(target=self._produce, daemon=True)
         self._is_over = threading.Event()
 
     def run(self) -> int:
@@ -114,13 +116,25 @@ class _Cluster:
                 self._run()
         finally:
             self._is_over.set()
-            leaving = threading.Thread(target=cluster.import_ray().shutdown, daemon=True)
-            leaving.start()
-            leaving.join(_LEAVE_SECONDS if self._interruption.signal is not None else None)
+            self._leave()
         if self._interruption.signal is not None:
             self._say_interrupted()
             return self._interruption.exit_code
         return self._end()
+
+    def _leave(self) -> None:
+        """End the connection, unless the producer waits inside Ray.
+
+        Ray ends the whole process, with a code of its own, when it is shut down under a thread that uses it.  Then it
+        is left as it is: the process ends soon, and the cluster gives up the blocks of a driver that is gone.
+        """
+        if self._producer.ident is not None:
+            self._producer.join(_FINISH_SECONDS)
+        if self._producer.is_alive():
+            return
+        leaving = threading.Thread(target=cluster.import_ray().shutdown, daemon=True)
+        leaving.start()
+        leaving.join(_LEAVE_SECONDS if self._interruption.signal is not None else None)
 
     def stop(self) -> None:
         """Give out no more blocks; safe to call from a signal handler."""
@@ -150,7 +164,7 @@ class _Cluster:
             self._work.keep()
         parts = f"{share.cores} core{'s' * (share.cores > 1)}" + " and a GPU" * share.gpus
         self._say(f"{job.provenance.describe()}; {share.actors} actor{'s' * (share.actors > 1)} of {parts}")
-        threading.Thread(target=self._produce, args=(self._work,), daemon=True).start()
+        self._producer.start()
         try:
             leaves_room = not self._request.quiet
             with self._console.progress(leaves_room, counts(self._spooler, self._is_over.is_set)) as progress:
@@ -197,10 +211,11 @@ class _Cluster:
             opens_archives=False,
         )
 
-    def _produce(self, work: ClusterRun) -> None:
+    def _produce(self) -> None:
         """A thread of its own, so that signals reach the main one."""
+        assert self._work is not None
         try:
-            for note in work.notes():
+            for note in self._work.notes():
                 self._results.put(note)
             self._results.put(None)
         except BaseException as error:
