@@ -54,7 +54,7 @@ def tables_of(text: str) -> list[str]:
 def tables() -> dict[str, str]:
     """Every table by its name, as Markdown."""
     group: Any = typer.main.get_command(app)
-    commands: dict[str, Any] = group.commands
+    commands: dict[str, Any] = dict(group.commands)
     known = {f"options of {name}": _options(command.params) for name, command in commands.items()}
     return known | {
         "commands": _table("command", "what it does", rows=map(_command, commands.values())),
