@@ -10,7 +10,7 @@ from vggcli.cli import completion, options
 from vggcli.cli.console import Console
 from vggcli.cli.options import OUTPUT, images, network, records
 from vggcli.engines import EngineName, PrecisionName
-from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
 
 AGAINST = "The other side"
 
@@ -57,6 +57,7 @@ def command(
     recursive: images.Recursive = False,
     files_from: images.FilesFrom = None,
     null: images.Null = False,
+    column: images.Column = None,
     allow_empty: images.AllowEmpty = False,
     recipe: images.Recipe = None,
     size: images.Size = None,
@@ -70,6 +71,8 @@ def command(
     max_pixels: images.MaxPixels = DEFAULT_MAX_PIXELS,
     max_bytes: images.MaxBytes = DEFAULT_MAX_BYTES,
     fast_decode: images.FastDecode = False,
+    timeout: images.Timeout = DEFAULT_TIMEOUT,
+    allow_private: images.AllowPrivate = False,
     arch: network.Arch = None,
     weights: network.Weights = None,
     labels: network.Labels = None,
@@ -108,6 +111,7 @@ def command(
         recursive=recursive,
         files_from=files_from,
         null=null,
+        column=column,
         settings=options.settings(context.params),
         against_weights=against_weights,
         against_precision=against_precision,
