@@ -156,6 +156,7 @@ def test_a_program_that_wants_the_converter_finds_it_after_an_engine_was_opened(
     assert said_by(OPEN + use, tmp_path) == ["openvino.tools.ovc.convert"]
 
 
+@pytest.mark.long
 def test_the_converter_that_is_found_converts(tmp_path: Path) -> None:
     code = """
 import torch, openvino
