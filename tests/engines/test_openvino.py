@@ -131,7 +131,8 @@ def said_by(code: str, folder: Path) -> list[str]:
 
 OPEN = """
 from vggcli.engines.openvino import OpenVINOEngine, import_openvino
-from vggcli.weights.model import DEMO_FILE, open_model
+from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.opening import open_model
 hooks = list(sys.meta_path)
 engine = OpenVINOEngine(open_model(DEMO_FILE), "fp32")
 assert sys.meta_path == hooks

@@ -29,7 +29,7 @@ from vggcli.scale.notes import Note
 from vggcli.scale.run import ClusterRun, counts
 from vggcli.scale.storage import Storage, open_storage
 from vggcli.weights.locate import DEMO_FILE
-from vggcli.weights.model import check_classifies
+from vggcli.weights.opening import check_classifies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from vggcli.weights import store
 from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.comparison import Comparison
 from vggcli.weights.locate import DEMO_FILE, file_in
-from vggcli.weights.model import describe
+from vggcli.weights.opening import describe
 
 COLUMNS = ("key", "shape", "dtype")
 STATISTICS = ("min", "max", "mean", "std", "nan", "inf")

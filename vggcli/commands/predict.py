@@ -25,7 +25,7 @@ from vggcli.output.formats import choose_format
 from vggcli.output.stream import check_file
 from vggcli.records import Record
 from vggcli.weights.locate import DEMO_FILE
-from vggcli.weights.model import check_classifies
+from vggcli.weights.opening import check_classifies
 
 if TYPE_CHECKING:
     from vggcli.output.resume import ResumableOutput
