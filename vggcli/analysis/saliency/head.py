@@ -1,0 +1,163 @@
+"""The gradient of a class's logit at the last maps, through the classifier alone: a few matrix products, in NumPy.
+
+Grad-CAM (Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
+2017, equation 1) asks for no more of that gradient than its mean over the positions of each channel.  Between the last
+maps and the classifier there are only pools, and a pool hands all of what it is given back to the positions that it
+looked at: a maximum to one of them, an average in equal parts.  So the sum over the positions of the maps is the sum
+over the positions that the classifier sees, whichever of them won, and the first linear layer can be summed over its
+positions once and for all: 4096 x 25088 numbers become 4096 x 512.
+
+        logits ── last linear layer's row of the class ── ReLU's mask ── fc7 ── ReLU's mask ── fc6, summed ── channels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vggcli.engines.folding import ROWS, scale_and_bias
+from vggcli.network.architecture import Architecture
+from vggcli.network.layers import (
+    Activation,
+    AdaptiveAvgPool,
+    BatchNorm,
+    ConcatPool,
+    Dropout,
+    Layer,
+    Linear,
+    Pool,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vggcli.weights.model import Model
+
+_Step = Linear | BatchNorm | Activation
+
+
+class Head:
+    """The classifier behind a network's last maps, backwards.
+
+    Args:
+        model: weights and architecture; reading them takes about 0.1 s for half a GB in the page cache.
+        target: the layer that gives the maps; `steps_behind` must know what follows it.
+    """
+
+    def __init__(self, model: Model, target: Layer) -> None:
+        steps = steps_behind(model.architecture, target)
+        assert steps is not None
+        first = next(number for number, step in enumerate(steps) if isinstance(step, Linear))
+        self._model, self._steps = model, steps[first + 1 :]
+        self._weights = {
+            step.key: model.array(f"{step.key}.weight") for step in self._steps if isinstance(step, Linear)
+        }
+        self._scales = {step.key: _scale(model, step) for step in steps if isinstance(step, BatchNorm)}
+        linear = steps[first]
+        assert isinstance(linear, Linear)
+        weight = model.array(f"{linear.key}.weight")
+        for step in steps[:first]:
+            weight = weight * self._scales[step.key]
+        self._summed = _over_positions(weight, _channels(model.architecture), _concatenates(model.architecture))
+
+    def channel_gradients(
+        self, outputs: Mapping[str, NDArray[np.float32]], classes: NDArray[np.intp], signs: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The gradient of logits, summed over the positions of each channel of the maps.
+
+        Args:
+            outputs: of the layers of `outputs_needed`, (N, features) each.
+            classes: (N, k), places among the logits.
+            signs: (N, k), 1 or -1 times the logit.
+
+        Returns:
+            (N, k, channels) float32.  An image has the same in every batch, to the bit.
+        """
+        images, count = classes.shape
+        gradients = np.empty((images * count, self._summed.shape[1]), np.float32)
+        masks = {
+            step.name: np.repeat(outputs[step.name] > 0, count, axis=0)
+            for step in self._steps
+            if isinstance(step, Activation)
+        }
+        # Blocks of one number of rows, since matrix products pick the order of their sums by it; see `folding.ROWS`.
+        for start in range(0, len(gradients), ROWS):
+            rows = slice(start, start + ROWS)
+            gradients[rows] = self._backward(classes.ravel()[rows], signs.ravel()[rows], masks, rows)
+        return gradients.reshape(images, count, -1)
+
+    def _backward(
+        self,
+        classes: NDArray[np.intp],
+        signs: NDArray[np.float32],
+        masks: Mapping[str, NDArray[np.bool_]],
+        rows: slice,
+    ) -> NDArray[np.float32]:
+        if not self._steps:
+            return self._summed[classes] * signs[:, None]
+        *before, last = self._steps
+        gradient = self._weights[last.key][classes] * signs[:, None]
+        for step in reversed(before):
+            if isinstance(step, Linear):
+                gradient = _product(gradient, self._weights[step.key])
+            elif isinstance(step, BatchNorm):
+                gradient = gradient * self._scales[step.key]
+            else:
+                gradient = gradient * masks[step.name][rows]
+        return _product(gradient, self._summed)
+
+
+def outputs_needed(architecture: Architecture, target: Layer) -> tuple[str, ...] | None:
+    """The layers whose outputs the gradient takes, the logits last; None where `Head` does not know what follows."""
+    steps = steps_behind(architecture, target)
+    if steps is None:
+        return None
+    first = next(number for number, step in enumerate(steps) if isinstance(step, Linear))
+    masks = tuple(step.name for step in steps[first:] if isinstance(step, Activation))
+    return (*masks, steps[-1].name)
+
+
+def steps_behind(architecture: Architecture, target: Layer) -> tuple[_Step, ...] | None:
+    """What stands between the maps and the logits, pools and dropout apart; None where that is not a few products."""
+    layers = architecture.layers()
+    steps: list[_Step] = []
+    for layer in layers[layers.index(target) + 1 :]:
+        if isinstance(layer, Pool | AdaptiveAvgPool | ConcatPool | Dropout):
+            continue
+        seen = any(isinstance(step, Linear) for step in steps)
+        is_mask = isinstance(layer, Activation) and layer.function == "relu" and seen
+        if not (isinstance(layer, Linear) or is_mask or (isinstance(layer, BatchNorm) and not layer.spatial)):
+            return None
+        steps.append(layer)
+    return tuple(steps) if steps and isinstance(steps[-1], Linear) else None
+
+
+def _channels(architecture: Architecture) -> int:
+    return architecture.convolutions[-1].out_channels
+
+
+def _concatenates(architecture: Architecture) -> bool:
+    return any(isinstance(layer, ConcatPool) for layer in architecture.layers())
+
+
+def _over_positions(weight: NDArray[np.float32], channels: int, concatenates: bool) -> NDArray[np.float32]:
+    """(out, channels * positions) to (out, channels); of a pool's maxima and averages both belong to one channel."""
+    if concatenates:
+        return np.einsum("ojc->oc", weight.reshape(len(weight), 2, channels))
+    return np.einsum("ocp->oc", weight.reshape(len(weight), channels, -1))
+
+
+def _scale(model: Model, norm: BatchNorm) -> NDArray[np.float32]:
+    scale, _ = scale_and_bias(model, norm, norm)
+    assert scale is not None
+    return scale
+
+
+def _product(gradient: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The product of up to `ROWS` rows, filled up to as many."""
+    filled = np.zeros((ROWS, gradient.shape[1]), np.float32)
+    filled[: len(gradient)] = gradient
+    product: NDArray[np.float32] = (filled @ weight)[: len(gradient)]
+    return product
