@@ -23,8 +23,8 @@ def index_of(name: str | int, names: Sequence[str]) -> int:
     """The place of a class.
 
     Args:
-        name: its name, in any case where that is enough to tell; or its index, also in digits; or, where the classes are
-            ImageNet's, its WordNet id.
+        name: its name, in any case where that is enough to tell; or its index, also in digits; or, where the classes
+            are ImageNet's, its WordNet id.
         names: of all classes, in index order.
 
     Raises:
@@ -82,21 +82,13 @@ class Choice:
         if not self._fixed:
             return best(logits, self._names, self.count, self._activation)
         probabilities = to_probabilities(logits, len(self._names), self._activation)
+        ranks = {int(place): rank for rank, place in enumerate(np.argsort(-probabilities, kind="stable"), 1)}
         return tuple(
-            Prediction(
-                1
-                + int(
-                    (probabilities > probabilities[place]).sum() + (probabilities[:place] == probabilities[place]).sum()
-                ),
-                place,
-                self._names[place],
-                float(probabilities[place]),
-            )
-            for place in self._fixed
+            Prediction(ranks[place], place, self._names[place], float(probabilities[place])) for place in self._fixed
         )
 
     def places(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Places among the logits, (k,), and what each logit is multiplied by: a single one speaks against the first."""
+        """Places among the logits, (k,), and what each is multiplied by: a single one speaks against the first."""
         if not np.isfinite(logits).all():  # no class is the best; whoever asks for the predictions finds out
             return np.zeros(self.count, np.intp), np.zeros(self.count, np.float32)
         places = np.array([prediction.index for prediction in self.predictions(logits)], np.intp)

@@ -25,7 +25,7 @@ class GradCamEngine:
     """An engine that gives maps beside logits.
 
     Args:
-        engine: opened for the target, for what `head.outputs_needed` names, and so for the logits; it stays its owner's.
+        engine: opened for the target and for what `head.outputs_needed` names; it stays its owner's.
         head: of the same network.
         target: name of the layer whose output is weighed.
         logits: name of the last layer.

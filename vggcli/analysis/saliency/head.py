@@ -24,6 +24,7 @@ from vggcli.network.layers import (
     AdaptiveAvgPool,
     BatchNorm,
     ConcatPool,
+    Conv2d,
     Dropout,
     Layer,
     Linear,
@@ -50,10 +51,9 @@ class Head:
         steps = steps_behind(model.architecture, target)
         assert steps is not None
         first = next(number for number, step in enumerate(steps) if isinstance(step, Linear))
-        self._model, self._steps = model, steps[first + 1 :]
-        self._weights = {
-            step.key: model.array(f"{step.key}.weight") for step in self._steps if isinstance(step, Linear)
-        }
+        self._steps = steps[first + 1 :]
+        linears = [step for step in self._steps if isinstance(step, Linear)]
+        self._weights = {step.key: model.array(f"{step.key}.weight") for step in linears}
         self._scales = {step.key: _scale(model, step) for step in steps if isinstance(step, BatchNorm)}
         linear = steps[first]
         assert isinstance(linear, Linear)
@@ -126,9 +126,13 @@ def steps_behind(architecture: Architecture, target: Layer) -> tuple[_Step, ...]
     for layer in layers[layers.index(target) + 1 :]:
         if isinstance(layer, Pool | AdaptiveAvgPool | ConcatPool | Dropout):
             continue
-        seen = any(isinstance(step, Linear) for step in steps)
-        is_mask = isinstance(layer, Activation) and layer.function == "relu" and seen
-        if not (isinstance(layer, Linear) or is_mask or (isinstance(layer, BatchNorm) and not layer.spatial)):
+        if isinstance(layer, BatchNorm):
+            is_known = not layer.spatial
+        elif isinstance(layer, Activation):
+            is_known = layer.function == "relu" and any(isinstance(step, Linear) for step in steps)
+        else:
+            is_known = True
+        if isinstance(layer, Conv2d) or not is_known:
             return None
         steps.append(layer)
     return tuple(steps) if steps and isinstance(steps[-1], Linear) else None
@@ -144,9 +148,9 @@ def _concatenates(architecture: Architecture) -> bool:
 
 def _over_positions(weight: NDArray[np.float32], channels: int, concatenates: bool) -> NDArray[np.float32]:
     """(out, channels * positions) to (out, channels); of a pool's maxima and averages both belong to one channel."""
-    if concatenates:
-        return np.einsum("ojc->oc", weight.reshape(len(weight), 2, channels))
-    return np.einsum("ocp->oc", weight.reshape(len(weight), channels, -1))
+    shape = (len(weight), 2, channels) if concatenates else (len(weight), channels, -1)
+    summed: NDArray[np.float32] = np.einsum("ojc->oc" if concatenates else "ocp->oc", weight.reshape(shape))
+    return summed
 
 
 def _scale(model: Model, norm: BatchNorm) -> NDArray[np.float32]:

@@ -34,8 +34,8 @@ def target(architecture: Architecture, name: str | None = None) -> Layer:
 
     Args:
         architecture: the network.
-        name: "conv3-3" and "relu3-3" are what the ReLU behind that convolution gives, behind its batch norm where it has
-            one; "bn3-3" and "pool3" what those layers give.  "conv3_3" is another spelling.  None for the last
+        name: "conv3-3" and "relu3-3" are what the ReLU behind that convolution gives, after its batch norm where it
+            has one; "bn3-3" and "pool3" what those layers give.  "conv3_3" is another spelling.  None for the last
             convolution, before the pool behind it.  Where no activation follows a convolution, its batch norm counts,
             and else itself.
 
