@@ -36,7 +36,7 @@ def picture(photo: NDArray[np.uint8], map: NDArray[np.float32], box: Box, title:
     Args:
         photo: (H, W, 3), RGB, upright.
         map: (height, width), not negative; its largest value is the top of the scale.
-        box: where the map lies on the photograph: left, top, width and height in its pixels, see `ImageLoader.input_box`.
+        box: where the map lies on the photograph: left, top, width and height as `ImageLoader.input_box` has it.
         title, facts: the first line and the second.
     """
     factor = max(1, -(-_LEAST_SIDE // max(photo.shape[:2])))
@@ -74,8 +74,8 @@ def overlay(photo: NDArray[np.uint8], map: NDArray[np.float32], box: Box) -> NDA
     values, covered = on_photo(map, photo.shape[:2], box)
     largest = float(map.max())
     shares = values * np.float32(255 / largest if largest > 0 else 0)
-    shaded = (photo.astype(np.uint16) + colours()[np.rint(shares).astype(np.uint8)]) >> 1
-    shaded = shaded.astype(np.uint8)
+    sums = photo.astype(np.uint16) + colours()[np.rint(shares).astype(np.uint8)]
+    shaded: NDArray[np.uint8] = (sums >> 1).astype(np.uint8)
     if not covered.all():
         shaded[~covered] = photo[~covered]
     return shaded
@@ -113,7 +113,8 @@ def _interpolation(
 def colours() -> NDArray[np.uint8]:
     """The colours of 256 values from the lowest to the highest, (256, 3), RGB."""
     powers = np.linspace(0, 1, 256)[:, None] ** np.arange(6)
-    return np.rint(np.clip(powers @ np.array(_TURBO).T, 0, 1) * 255).astype(np.uint8)
+    table: NDArray[np.uint8] = np.rint(np.clip(powers @ np.array(_TURBO).T, 0, 1) * 255).astype(np.uint8)
+    return table
 
 
 @lru_cache(maxsize=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from typing import TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(items: Iterator[T], work: Callable[[T], R], workers: int) -> Iterator[R]:
+def in_order(items: Iterator[T], work: Callable[[T], R], workers: int) -> Generator[R, None, None]:
     """What `work` gives for each item, in order, each as soon as it is there.
 
     Args:

@@ -58,12 +58,13 @@ class AutogradEngine:
         self.batch_size = _CPU_BATCH_SIZE if where.type == "cpu" else _GPU_BATCH_SIZE
         self._method, self._choose, self._logits = method, choose, model.architecture.layers()[-1].name
         network = with_weights(model.architecture, model.arrays()).requires_grad_(False).to(where)
-        for module in network.modules():
+        modules: Any = network.modules()
+        for module in modules:
             if hasattr(module, "inplace"):
                 module.inplace = False  # in place, a ReLU would overwrite what the gradient is taken at
-        modules = [(layer.key, network.get_submodule(layer.key)) for layer in model.architecture.layers()]
-        cut = 0 if method == "gradient" else 1 + [key for key, _ in modules].index(target.key)
-        self._before, self._behind = modules[:cut], modules[cut:]
+        rows = [(layer.key, network.get_submodule(layer.key)) for layer in model.architecture.layers()]
+        cut = 0 if method == "gradient" else 1 + [key for key, _ in rows].index(target.key)
+        self._before, self._behind = rows[:cut], rows[cut:]
         white = 255 // model.recipe.value_range
         self._mean = torch.tensor(model.recipe.mean, device=where).view(1, -1, 1, 1)
         self._std = torch.tensor(model.recipe.std, device=where).view(1, -1, 1, 1)
