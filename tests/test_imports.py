@@ -59,6 +59,7 @@ def test_most_commands_load_nothing_heavy(narrow_file: Path) -> None:
         (["list", "-f", "table"], {"rich"}),
         (["inspect", "FILE", "--stats"], {"numpy"}),
         (["predict", "--weights", "FILE", "--engine", "openvino", "-f", "tsv", "IMAGE"], {"numpy", "PIL", "openvino"}),
+        (["explain", "--weights", "FILE", "--engine", "openvino", "-o", "DIR", "IMAGE"], {"numpy", "PIL", "openvino"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -67,7 +68,7 @@ def test_a_command_loads_what_it_needs_and_no_more(
 ) -> None:
     image = tmp_path / "image.png"
     Image.new("RGB", (20, 20)).save(image)
-    files = {"FILE": str(narrow_file), "IMAGE": str(image)}
+    files = {"FILE": str(narrow_file), "IMAGE": str(image), "DIR": str(tmp_path / "maps")}
 
     assert loaded_by([files.get(argument, argument) for argument in arguments]) == needs
 
