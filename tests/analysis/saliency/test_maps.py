@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import vggcli
 from vggcli.analysis.saliency.autograd import AutogradEngine
-from vggcli.analysis.saliency.grad_cam import MAPS, GradCamEngine
+from vggcli.analysis.saliency.grad_cam import MAPS, Choose, GradCamEngine
 from vggcli.analysis.saliency.head import Head, outputs_needed
 from vggcli.analysis.saliency.layers import target
 from vggcli.errors import UsageError
@@ -108,12 +108,14 @@ def by_hand(model: Any, pixels: NDArray[np.uint8], layer: str, method: str = "gr
     return torch.stack(found, 1).numpy()
 
 
-def by_products(model: Any, pixels: NDArray[np.uint8], kind: str = "torch", precision: str = "fp32") -> Array:
+def by_products(
+    model: Any, pixels: NDArray[np.uint8], kind: str = "torch", precision: str = "fp32", choose: Choose = both
+) -> Array:
     last = target(model.architecture)
     needed = outputs_needed(model.architecture, last)
     assert needed is not None
     engine = opened(kind, model, precision, (last.name, *needed))
-    explaining = GradCamEngine(engine, Head(model, last), last.name, needed[-1], both)
+    explaining = GradCamEngine(engine, Head(model, last), last.name, needed[-1], choose)
     maps = explaining.start(pixels)()[MAPS]
     engine.close()
     return maps
@@ -227,7 +229,7 @@ def test_pytorch_grad_cam_says_the_same(layer: str, method: str) -> None:
         assert distance(by_products(model, PIXELS)[:, 1], found) < TOLERANCE
 
 
-def test_an_image_has_the_same_map_to_the_bit_in_every_batch() -> None:
+def test_an_image_has_the_same_map_to_the_bit_in_every_batch_and_beside_every_class() -> None:
     model = drawn(NETWORKS["paper"][0], 40)
     pixels = np.concatenate([PIXELS, PIXELS[::-1], PIXELS, PIXELS])  # more rows than one product takes
     together = by_products(model, pixels, "openvino")
@@ -235,6 +237,8 @@ def test_an_image_has_the_same_map_to_the_bit_in_every_batch() -> None:
     assert (by_products(model, pixels[:1], "openvino")[0] == together[0]).all()
     assert (together[:5] == together[5:10][::-1]).all()
     assert (together[:5] == together[-5:]).all()
+    alone = by_products(model, pixels, "openvino", choose=lambda logits: tuple(part[:1] for part in both(logits)))
+    assert (alone[:, 0] == together[:, 0]).all()
 
 
 def test_weights_in_int8_find_much_the_same(narrow_file: Path) -> None:

@@ -51,7 +51,8 @@ class GradCamEngine:
         gradients = self._head.channel_gradients(outputs, classes, signs)
         images, channels, height, width = maps.shape
         weights = gradients / np.float32(height * width)  # (N, k, channels), equation 1
-        flat = np.matmul(weights, maps.reshape(images, channels, -1))  # equation 2
+        # Equation 2, each class by itself, so that its sums do not depend on which others are asked for.
+        flat = np.matmul(weights[:, :, None], maps.reshape(images, 1, channels, -1))
         found = np.maximum(flat, 0).reshape(images, -1, height, width)
         return {self._logits: logits, MAPS: found}
 
