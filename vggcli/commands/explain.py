@@ -117,6 +117,8 @@ def explain(request: ExplainRequest, console: Console) -> int:
             console.note(text)
     if request.top_k is not None and request.top_k > explainer.count:
         say(f"the network has {explainer.count} classes, so every image has {explainer.count} pictures")
+    if explainer.takes_torch:
+        say(f"{explainer.method} at {explainer.layer} is computed by torch in fp32")
     run = _Explaining(request, classifier, explainer, folder, console)
     code = run.run(found, format)
     if code > 1:  # the process is about to end, and closing would wait for what runs on the engine

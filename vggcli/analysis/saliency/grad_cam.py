@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vggcli.analysis.saliency.head import Head
+from vggcli.analysis.saliency.head import Head, product
 from vggcli.engines import Engine
 
 if TYPE_CHECKING:
@@ -48,13 +48,19 @@ class GradCamEngine:
     def _explained(self, outputs: Outputs) -> Outputs:
         logits, maps = outputs[self._logits], outputs[self._target]
         classes, signs = chosen(self._choose, logits)
-        gradients = self._head.channel_gradients(outputs, classes, signs)
-        images, channels, height, width = maps.shape
-        weights = gradients / np.float32(height * width)  # (N, k, channels), equation 1
-        # Equation 2, each class by itself, so that its sums do not depend on which others are asked for.
-        flat = np.matmul(weights[:, :, None], maps.reshape(images, 1, channels, -1))
-        found = np.maximum(flat, 0).reshape(images, -1, height, width)
+        found = np.empty((*classes.shape, *maps.shape[2:]), np.float32)
+        for image, rank in np.ndindex(classes.shape):
+            own = {name: output[image] for name, output in outputs.items()}
+            found[image, rank] = self._map(maps[image], own, classes[image, rank], signs[image, rank])
         return {self._logits: logits, MAPS: found}
+
+    def _map(self, maps: NDArray[np.float32], outputs: Outputs, place: int, sign: float) -> NDArray[np.float32]:
+        """The map of one class of one image, (height, width)."""
+        channels, height, width = maps.shape
+        gradients = self._head.channel_gradients(outputs, place, sign)
+        weights = gradients / np.float32(height * width)  # equation 1
+        combined = product(weights, maps.reshape(channels, -1))
+        return np.maximum(combined, 0).reshape(height, width)  # equation 2
 
 
 def chosen(choose: Choose, logits: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vggcli.engines.folding import ROWS, scale_and_bias
+from vggcli.engines.folding import scale_and_bias
 from vggcli.network.architecture import Architecture
 from vggcli.network.layers import (
     Activation,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vggcli.weights.model import Model
 
 _Step = Linear | BatchNorm | Activation
+_ROWS = 64  # of a matrix that are taken together: 1 MB of 4096 columns, which stays in a core's cache
 
 
 class Head:
@@ -63,50 +64,46 @@ class Head:
         self._summed = _over_positions(weight, _channels(model.architecture), _concatenates(model.architecture))
 
     def channel_gradients(
-        self, outputs: Mapping[str, NDArray[np.float32]], classes: NDArray[np.intp], signs: NDArray[np.float32]
+        self, outputs: Mapping[str, NDArray[np.float32]], place: int, sign: float
     ) -> NDArray[np.float32]:
-        """The gradient of logits, summed over the positions of each channel of the maps.
+        """The gradient of one logit of one image, summed over the positions of each channel of the maps.
 
         Args:
-            outputs: of the layers of `outputs_needed`, (N, features) each.
-            classes: (N, k), places among the logits.
-            signs: (N, k), 1 or -1 times the logit.
+            outputs: of the layers of `outputs_needed`, (features,) each.
+            place: of the logit.
+            sign: 1 or -1 times the logit.
 
         Returns:
-            (N, k, channels) float32.  An image has the same in every batch, to the bit.
+            (channels,) float32.
         """
-        images, count = classes.shape
-        gradients = np.empty((images * count, self._summed.shape[1]), np.float32)
-        masks = {
-            step.name: np.repeat(outputs[step.name] > 0, count, axis=0)
-            for step in self._steps
-            if isinstance(step, Activation)
-        }
-        # Blocks of one number of rows, since matrix products pick the order of their sums by it; see `folding.ROWS`.
-        for start in range(0, len(gradients), ROWS):
-            rows = slice(start, start + ROWS)
-            gradients[rows] = self._backward(classes.ravel()[rows], signs.ravel()[rows], masks, rows)
-        return gradients.reshape(images, count, -1)
-
-    def _backward(
-        self,
-        classes: NDArray[np.intp],
-        signs: NDArray[np.float32],
-        masks: Mapping[str, NDArray[np.bool_]],
-        rows: slice,
-    ) -> NDArray[np.float32]:
         if not self._steps:
-            return self._summed[classes] * signs[:, None]
+            only: NDArray[np.float32] = self._summed[place] * np.float32(sign)
+            return only
         *before, last = self._steps
-        gradient = self._weights[last.key][classes] * signs[:, None]
+        gradient = self._weights[last.key][place] * np.float32(sign)
         for step in reversed(before):
             if isinstance(step, Linear):
-                gradient = _product(gradient, self._weights[step.key])
+                gradient = product(gradient, self._weights[step.key])
             elif isinstance(step, BatchNorm):
                 gradient = gradient * self._scales[step.key]
             else:
-                gradient = gradient * masks[step.name][rows]
-        return _product(gradient, self._summed)
+                gradient = gradient * (outputs[step.name] > 0)
+        return product(gradient, self._summed)
+
+
+def product(vector: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(in,) times (in, out), for a vector of which the most numbers may be zero, as behind ReLUs.
+
+    Not by NumPy's own product: that reads the rows of the zeros too, and its threads wait in a loop that takes the
+    cores from the engine.  Measured for 4096 x 4096: where half the numbers are zero 5 ms of CPU time instead of 8,
+    where most are 1.4; and a sum comes out the same to the bit whatever else is computed.
+    """
+    total = np.zeros(matrix.shape[1], np.float32)
+    rows = np.flatnonzero(vector)
+    for start in range(0, len(rows), _ROWS):
+        block = rows[start : start + _ROWS]
+        total += np.einsum("i,ij->j", vector[block], matrix[block])
+    return total
 
 
 def outputs_needed(architecture: Architecture, target: Layer) -> tuple[str, ...] | None:
@@ -157,11 +154,3 @@ def _scale(model: Model, norm: BatchNorm) -> NDArray[np.float32]:
     scale, _ = scale_and_bias(model, norm, norm)
     assert scale is not None
     return scale
-
-
-def _product(gradient: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The product of up to `ROWS` rows, filled up to as many."""
-    filled = np.zeros((ROWS, gradient.shape[1]), np.float32)
-    filled[: len(gradient)] = gradient
-    product: NDArray[np.float32] = (filled @ weight)[: len(gradient)]
-    return product
