@@ -23,7 +23,7 @@ HEAVY = "torch torchvision openvino pyarrow httpx fsspec rich PIL numpy safetens
 ABOUT_TORCH = ("vggcli.network.module",)
 # The rooms, each below those that it may import from; a dot is the package's root.
 ROOMS = """errors,records,text,files,json_reader web network images weights engines run output analysis
-    settings,classifier,loading,paired . training scale commands cli __main__""".split()
+    settings,classifier,loading,paired,explaining . training scale commands cli __main__""".split()
 LOADED = """
 import json, os, sys
 from vggcli.cli.app import app
@@ -60,6 +60,7 @@ def test_most_commands_load_nothing_heavy(narrow_file: Path) -> None:
         (["list", "-f", "table"], {"rich"}),
         (["inspect", "FILE", "--stats"], {"numpy"}),
         (["predict", "--weights", "FILE", "--engine", "openvino", "-f", "tsv", "IMAGE"], {"numpy", "PIL", "openvino"}),
+        (["explain", "--weights", "FILE", "--engine", "openvino", "-o", "DIR", "IMAGE"], {"numpy", "PIL", "openvino"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -68,7 +69,7 @@ def test_a_command_loads_what_it_needs_and_no_more(
 ) -> None:
     image = tmp_path / "image.png"
     Image.new("RGB", (20, 20)).save(image)
-    files = {"FILE": str(narrow_file), "IMAGE": str(image)}
+    files = {"FILE": str(narrow_file), "IMAGE": str(image), "DIR": str(tmp_path / "maps")}
 
     assert loaded_by([files.get(argument, argument) for argument in arguments]) == needs
 

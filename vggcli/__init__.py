@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vggcli.images.recipe import Recipe
     from vggcli.loading import load
     from vggcli.paired import Compared, compare
-    from vggcli.records import Activations, Failure, Prediction, Record
+    from vggcli.records import Activations, Explanation, Failure, Prediction, Record
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,7 @@ __all__ = [
     "Compared",
     "DeviceError",
     "DownloadError",
+    "Explanation",
     "Failure",
     "ForbiddenError",
     "InputError",
@@ -62,7 +63,7 @@ _HOMES = {
     "vggcli.images.recipe": ("Recipe",),
     "vggcli.loading": ("load",),
     "vggcli.paired": ("Compared", "compare"),
-    "vggcli.records": ("Activations", "Failure", "Prediction", "Record"),
+    "vggcli.records": ("Activations", "Explanation", "Failure", "Prediction", "Record"),
 }
 
 

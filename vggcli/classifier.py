@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
@@ -21,7 +21,7 @@ from vggcli.images.inputs import as_input, expand, read_ahead
 from vggcli.images.recipe import RECIPES, Recipe
 from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
-from vggcli.records import Activations, Failure, Record
+from vggcli.records import Activations, Explanation, Failure, Record
 from vggcli.run.batches import Result
 from vggcli.run.pipeline import Pipeline
 from vggcli.run.ranking import Selection, to_record
@@ -226,6 +226,48 @@ class Classifier:
             self.architecture.layer(name)
         results = self._results(expand(inputs, recursive=recursive, access=self._decoding().access), names)
         return map(_activations, results)
+
+    def explain(
+        self,
+        inputs: Source | Iterable[Source],
+        top_k: int | None = None,
+        *,
+        classes: Sequence[str | int] | str | int = (),
+        layer: str | None = None,
+        method: str = "grad-cam",
+        recursive: bool = False,
+    ) -> Iterator[Explanation]:
+        """Where in each input the network finds its best classes, lazily and in order.
+
+        Args:
+            inputs: as `predict` takes them.
+            top_k: so many of the most probable classes, an item for each; None for 1.
+            classes: these instead, each by its name or index.
+            layer: whose maps are weighed; "conv3-3" and "relu3-3" are what the ReLU behind that convolution gives,
+                "bn3-3" and "pool3" what those layers give.  None for the last convolution, before the pool behind it.
+            method: "grad-cam"; "grad-cam++"; or "gradient", the largest absolute derivative over the channels of each
+                normalised pixel.  What is more than grad-cam at the last convolution takes torch.
+            recursive: descend into subfolders.
+
+        Returns:
+            Items with `path`, `index`, `label`, `probability` and `map`; an input that fails is one with a `failure`.
+
+        Raises:
+            UsageError: no such method, layer or class.
+            DeviceError: the device or engine cannot be used, or torch is needed and absent.
+            Otherwise as `predict`.
+
+        Examples:
+            >>> import vggcli
+            >>> with vggcli.load("demo") as vgg:
+            ...     (item,) = vgg.explain("vggcli/demo/digits/seven.png")
+            >>> item.label, item.map.shape, bool(item.map.max() > 0)
+            ('seven', (14, 14), True)
+        """
+        from vggcli.explaining import Explainer
+
+        explainer = Explainer(self, top_k=top_k, classes=classes, layer=layer, method=method)
+        return explainer.results(expand(inputs, recursive=recursive, access=self._decoding().access))
 
     def to_torch(self) -> VGG:
         """A new `torch.nn.Module` with these weights (float32, copied), in eval mode, with torchvision's key names.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -90,6 +91,32 @@ class Activations:
 
     def __getitem__(self, layer: str) -> NDArray[np.float32]:
         return self.outputs[layer]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """Where in one input the network finds one class.
+
+    Attributes:
+        path: as in `Record`.
+        rank: of the class among all of this input, 1 for the most probable; 0 when the input failed.
+        index: position of the class in the last layer; -1 when the input failed.
+        label: name of the class.
+        probability: as in `Prediction`.
+        map: float32 (height, width), not negative, not normalised; it lies on the network's square input, corner on
+            corner, whatever its own size.  None when the input failed.
+        failure: None when there is a map.
+        truncated: as in `Record`.
+    """
+
+    path: str | None
+    rank: int = 0
+    index: int = -1
+    label: str = ""
+    probability: float = math.nan
+    map: NDArray[np.float32] | None = None
+    failure: Failure | None = None
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

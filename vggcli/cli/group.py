@@ -17,7 +17,8 @@ from vggcli.cli.console import note
 from vggcli.cli.options.shared import one_by_one
 from vggcli.errors import StoppedError, UsageError, VggError
 
-VERBS = ("predict", "quantize", "compare", "inspect", "download", "list", "summary")  # in the order of the help
+# In the order of the help.
+VERBS = ("predict", "explain", "quantize", "compare", "inspect", "download", "list", "summary")
 _NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own
 
 

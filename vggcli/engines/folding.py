@@ -152,11 +152,11 @@ def _step(model: Model, group: list[Layer], outputs: tuple[str, ...], weight_of:
     norm = next((layer for layer in group if isinstance(layer, BatchNorm)), None)
     activation = next((layer for layer in group if isinstance(layer, Activation)), None)
     weight = weight_of(f"{first.key}.weight") if isinstance(first, Conv2d | Linear) else None
-    scale, bias = _affine(model, first, norm)
+    scale, bias = scale_and_bias(model, first, norm)
     return Step(first, weight, scale, bias, activation, outputs)
 
 
-def _affine(
+def scale_and_bias(
     model: Model, layer: Layer, norm: BatchNorm | None
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
     """Scale and bias of a layer and the batch norm that is joined to it."""

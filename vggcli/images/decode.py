@@ -241,12 +241,23 @@ class ImageLoader:
         if picture.mode != mode:
             picture = picture.convert(mode)
         size = recipe.size
-        left, top = round((resized[0] - size) / 2), round((resized[1] - size) / 2)
+        left, top = _centred(*resized, size)
         if min(resized) >= size:
             return picture.crop((left, top, left + size, top + size)) if resized != (size, size) else picture
         square = Image.new(picture.mode, (size, size), recipe.colour)
         square.paste(picture, (-left, -top))
         return square
+
+    def input_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Where the network's square input lies on an upright picture: left, top, width and height in its pixels.
+
+        It goes beyond the picture where that was letterboxed, and covers a part of it where that was cropped.
+        """
+        across, down = self.resized(width, height)
+        size = self.decoding.recipe.size
+        left, top = _centred(across, down, size)
+        x, y = width / across, height / down
+        return left * x, top * y, size * x, size * y
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Width and height after resizing and before the centre is taken or the rest filled up."""
@@ -266,6 +277,11 @@ class ImageLoader:
     def _border(self, item: Input, stream: IO[bytes] | None = None) -> AbstractContextManager[None]:
         d = self.decoding
         return as_input_errors(item, stream, max_pixels=d.max_pixels, allow_truncated=d.allow_truncated)
+
+
+def _centred(width: int, height: int, size: int) -> tuple[int, int]:
+    """Left and upper edge of the square in the middle; negative where the picture is smaller."""
+    return round((width - size) / 2), round((height - size) / 2)
 
 
 # By EXIF orientation; of the others none is turned.

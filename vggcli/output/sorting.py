@@ -64,6 +64,35 @@ class _Image:
     status: os.stat_result | None
 
 
+def check_folder(folder: Path, inputs: Sequence[str], recursive: bool, what: str, made: str) -> None:
+    """Refuse a folder into which files cannot be placed, or that the inputs are found in.
+
+    Args:
+        folder: it need not be there.
+        inputs: as named on the command line.
+        recursive: whether their subfolders are searched.
+        what: the error's beginning, e.g. "cannot sort into".
+        made: what would be placed, e.g. "the sorted images".
+
+    Raises:
+        UsageError: what is made would be among the inputs; the folder is a file or cannot be made.
+    """
+    real_folder = Path(os.path.realpath(folder))
+    for path in inputs:
+        name = file_of(path) if path != STDIN else None
+        if name is None:
+            continue
+        real = Path(os.path.realpath(name)) if "\0" not in name else Path(name)
+        holds = recursive and real in real_folder.parents
+        if holds or real_folder in (real, *real.parents):
+            why = f"{made} would be among the inputs in {path}"
+            raise UsageError(what, str(folder), why, "Name a folder beside them")
+    there = next(path for path in (real_folder, *real_folder.parents) if os.path.lexists(path))
+    number = errno.ENOTDIR if not there.is_dir() else 0 if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
+    if number:
+        raise UsageError(what, str(folder), os.strerror(number).lower(), "Name another folder")
+
+
 class Sorter:
     """Puts images into folders by label.
 
@@ -98,21 +127,10 @@ class Sorter:
         for path in inputs:
             if path == STDIN:
                 raise UsageError("cannot sort", "standard input", "it has no name", "Name files or folders")
-            name = file_of(path)
             if self._link and (local_name(path) is None or discover.is_archive(path)):
                 why = "it is no file of its own, so no link can lead to it"
                 raise UsageError("cannot sort", named(path).name, why, "Sort copies, without --link")
-            if name is None:
-                continue
-            real = Path(os.path.realpath(name)) if "\0" not in name else Path(name)
-            holds = recursive and real in self._real_folder.parents
-            if holds or self._real_folder in (real, *real.parents):
-                why = f"the sorted images would be among the inputs in {path}"
-                raise UsageError("cannot sort into", str(self._folder), why, "Name a folder beside them")
-        there = next(path for path in (self._real_folder, *self._real_folder.parents) if os.path.lexists(path))
-        number = errno.ENOTDIR if not there.is_dir() else 0 if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
-        if number:
-            raise UsageError("cannot sort into", str(self._folder), os.strerror(number).lower(), "Name another folder")
+        check_folder(self._folder, inputs, recursive, "cannot sort into", "the sorted images")
 
     def place(self, item: Input, label: str) -> str | None:
         """Put an image into the folder of its label.
@@ -154,7 +172,7 @@ class Sorter:
         first = str(folder / image.label)
         number = first_open = self._first_open.get(first, 1)
         while True:
-            target = _numbered(first, number)
+            target = numbered(first, number)
             there = _identity(target)
             is_free = there is None and target not in self._taken
             if is_free and self._make(image, target):
@@ -180,7 +198,7 @@ class Sorter:
             if status is not None:
                 os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
 
-        with _in_plain_words(target):
+        with in_plain_words(target):
             try:
                 if self._link and not self._dry_run:
                     os.symlink(os.path.abspath(image.path), target)
@@ -198,7 +216,7 @@ class Sorter:
             return stat.S_ISLNK(status.st_mode) and os.readlink(target) == os.path.abspath(image.path)
         if not stat.S_ISREG(status.st_mode) or status.st_size != image.stream.seek(0, os.SEEK_END):
             return False
-        with _in_plain_words(target), open(target, "rb") as other:
+        with in_plain_words(target), open(target, "rb") as other:
             return all(block == other.read(len(block)) for block in _blocks(image.stream, image.path))
 
     def _make_ready(self, folder: Path) -> None:
@@ -209,19 +227,20 @@ class Sorter:
             raise OutputError("cannot sort into", str(folder), "it is a link to another place", step)
         if self._dry_run:
             return
-        with _in_plain_words(folder):
+        with in_plain_words(folder):
             folder.mkdir(parents=True, exist_ok=True)
         files.remove_stale(folder)
         self._ready.add(folder.name)
 
 
 @contextmanager
-def _in_plain_words(target: Path | str) -> Iterator[None]:
+def in_plain_words(target: Path | str, what: str = "cannot sort into") -> Iterator[None]:
+    """Turn what the system says while a file is placed into an `OutputError`."""
     try:
         yield
     except OSError as error:
         step = "Make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise OutputError("cannot sort into", str(target), (error.strerror or str(error)).lower(), step) from error
+        raise OutputError(what, str(target), (error.strerror or str(error)).lower(), step) from error
 
 
 def _identity(path: str) -> int | None:
@@ -258,7 +277,8 @@ def _unreadable(path: str, error: OSError) -> InputError:
     return InputError("unreadable", path, (error.strerror or str(error)).lower())
 
 
-def _numbered(path: str, number: int) -> str:
+def numbered(path: str, number: int) -> str:
+    """The name that the second, third, ... of a name gets: `name~2.ending`."""
     if number == 1:
         return path
     folder, name = os.path.split(path)
