@@ -105,6 +105,7 @@ def command(
     batch_size: network.BatchSize = None,
     workers: network.Workers = None,
     activation: network.Activation = None,
+    calibration: network.Calibration = None,
     top_k: records.TopK = None,
     format: records.Format = "auto",
     output: records.Output = None,

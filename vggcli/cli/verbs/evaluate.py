@@ -1,0 +1,162 @@
+"""`vgg evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vggcli.cli import completion, options
+from vggcli.cli.console import Console
+from vggcli.cli.options import INPUT, OUTPUT, images, network, records
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER|TABLE",
+        help="A folder for each class, or csv, tsv or jsonl of path and label.",
+        autocompletion=completion.files,
+        show_default=False,
+    ),
+]
+
+Predictions = Annotated[
+    str | None,
+    typer.Option(
+        "--predictions",
+        metavar="FILE",
+        help="Take what vgg predict wrote there instead of running the network.",
+        autocompletion=completion.files,
+        rich_help_panel=INPUT,
+        show_default=False,
+    ),
+]
+
+Format = Annotated[
+    options.ListingFormat,
+    typer.Option(
+        "--format", "-f", help="auto: a table on a terminal, tsv in a pipe.", rich_help_panel=OUTPUT
+    ),
+]
+
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page with plots, in one file.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
+Confusion = Annotated[
+    Path | None,
+    typer.Option(
+        "--confusion",
+        metavar="FILE.csv",
+        help="Write how often each class is taken for each.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
+Calibrate = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibrate",
+        metavar="OUT.json",
+        help="Fit a temperature that makes the network as sure as it is right, for --calibration.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
+Seed = Annotated[
+    int,
+    typer.Option("--seed", metavar="N", min=0, help="Of the halves that judge --calibrate.", rich_help_panel=OUTPUT),
+]
+
+Mistakes = Annotated[
+    int,
+    typer.Option("--mistakes", metavar="N", min=1, help="How many are named.", rich_help_panel=OUTPUT),
+]
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.", rich_help_panel=OUTPUT)]
+
+
+def command(
+    context: typer.Context,
+    source: Source,
+    predictions: Predictions = None,
+    recipe: images.Recipe = None,
+    size: images.Size = None,
+    mean: images.Mean = None,
+    std: images.Std = None,
+    value_range: images.ValueRange = None,
+    bgr: images.Bgr = None,
+    resize: images.Resize = None,
+    no_exif: images.NoExif = False,
+    allow_truncated: images.AllowTruncated = False,
+    max_pixels: images.MaxPixels = DEFAULT_MAX_PIXELS,
+    max_bytes: images.MaxBytes = DEFAULT_MAX_BYTES,
+    fast_decode: images.FastDecode = False,
+    timeout: images.Timeout = DEFAULT_TIMEOUT,
+    allow_private: images.AllowPrivate = False,
+    arch: network.Arch = None,
+    weights: network.Weights = None,
+    labels: network.Labels = None,
+    offline: network.Offline = False,
+    mirror: network.Mirror = None,
+    device: network.Device = "auto",
+    engine: network.Engine = "auto",
+    precision: network.Precision = "auto",
+    threads: network.Threads = None,
+    batch_size: network.BatchSize = None,
+    workers: network.Workers = None,
+    activation: network.Activation = None,
+    calibration: network.Calibration = None,
+    format: Format = options.ListingFormat.auto,
+    html: Html = None,
+    confusion: Confusion = None,
+    calibrate: Calibrate = None,
+    seed: Seed = 0,
+    mistakes: Mistakes = 20,
+    overwrite: Overwrite = False,
+    quiet: records.Quiet = False,
+) -> None:
+    """Measure how right a network is on images whose classes are known.
+
+    \b
+      vgg evaluate val/ --weights mine.pth
+      vgg evaluate truth.csv --html evaluation.html --confusion confusion.csv
+      vgg evaluate val/ --predictions results.jsonl -f json
+      vgg evaluate val/ --calibrate temperature.json
+
+    Exit codes: 0 however right it is; 1 some inputs failed, there were none, or no temperature is best; the others as
+    for predict.
+    """
+    from vggcli.cli.tables import show
+    from vggcli.commands.evaluate import EvaluateRequest
+    from vggcli.commands.evaluate import evaluate as run
+    from vggcli.images.process import own_process
+
+    request = EvaluateRequest(
+        source=source,
+        settings=options.settings(context.params),
+        predictions=predictions,
+        html=html,
+        confusion=confusion,
+        calibrate=calibrate,
+        seed=seed,
+        mistakes=mistakes,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    with Console() as console, own_process(max_pixels):
+        listing, code = run(request, console)
+    if listing is not None:
+        show(listing, format.value)
+    raise typer.Exit(code)

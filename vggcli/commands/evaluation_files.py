@@ -1,0 +1,132 @@
+"""The files that `vgg evaluate` leaves: a page, the confusion as csv, a temperature."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vggcli import __version__, files
+from vggcli.analysis.evaluation import Evaluation
+from vggcli.commands.console import Console
+from vggcli.commands.listing import Listing
+from vggcli.errors import OutputError, UsageError
+from vggcli.network.class_index import ClassIndex
+from vggcli.output.sources import check_output_is_no_source
+from vggcli.output.stream import in_plain_words, is_regular
+from vggcli.text import escape, guard_formula
+
+if TYPE_CHECKING:
+    from vggcli.analysis.temperature import Logits
+    from vggcli.classifier import Classifier
+    from vggcli.commands.evaluate import EvaluateRequest
+    from vggcli.records import Provenance
+
+_FEW = 100  # images, of which a temperature says little
+
+
+def check(request: EvaluateRequest) -> None:
+    """Refuse, before anything is computed, what could not be written at the end.
+
+    Raises:
+        UsageError, OutputError: why.
+    """
+    settings = request.settings
+    if request.calibrate is not None and request.predictions is not None:
+        why = "a temperature is fitted on logits, and the predictions hold only probabilities"
+        raise UsageError("--calibrate and --predictions", "", why, "Leave --predictions out")
+    if request.calibrate is not None and settings.calibration is not None:
+        why = "a temperature is fitted on logits as they are"
+        raise UsageError("--calibrate and --calibration", "", why, "Leave --calibration out")
+    outputs = [path for _, path in _named(request)]
+    if len(set(outputs)) < len(outputs):
+        raise UsageError("cannot write", str(outputs[0]), "several files were given that name", "Name each differently")
+    read = (settings.weights, settings.labels, settings.calibration, request.predictions, request.source)
+    for option, path in _named(request):
+        if not is_regular(path):
+            raise OutputError("cannot write", str(path), f"--{option} needs a regular file", "Name another")
+        if path.exists() and not request.overwrite:
+            raise UsageError("will not overwrite", str(path), "the file exists", "Add --overwrite")
+        check_output_is_no_source(path, (request.source,), read)
+        with in_plain_words(path, resumable=False):
+            files.check_replaceable(path)
+    if request.html is not None:
+        from vggcli.output import evaluation_page
+
+        evaluation_page.check()
+
+
+def _named(request: EvaluateRequest) -> Iterator[tuple[str, Path]]:
+    for option in ("html", "confusion", "calibrate"):
+        path = getattr(request, option)
+        if path is not None:
+            yield option, path
+
+
+def write(
+    request: EvaluateRequest, found: Evaluation, classes: ClassIndex, result: Listing, console: Console
+) -> None:
+    """Write the page and the confusion.
+
+    Raises:
+        OutputError: no room, an input/output error.
+    """
+    if request.confusion is not None:
+        _put(request.confusion, confusion_csv(found, classes).encode("utf-8", "surrogateescape"))
+    if request.html is not None:
+        from vggcli.output import evaluation_page
+
+        _put(request.html, evaluation_page.render(result.data, result.facts).encode("utf-8", "surrogateescape"))
+    for _, path in _named(request):
+        if path != request.calibrate and not request.quiet:
+            console.note(f"wrote {path}")
+
+
+def confusion_csv(found: Evaluation, classes: ClassIndex) -> str:
+    """A row for each true class that occurs and a column for each predicted one, with their labels at the heads."""
+    headings = [escape(guard_formula(name)) for name in classes.headings([f.index for f in found.classes])]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["true", *headings])
+    writer.writerows([name, *row] for name, row in zip(headings, found.confusion.tolist(), strict=True))
+    return text.getvalue()
+
+
+def calibrate(
+    request: EvaluateRequest, classifier: Classifier, logits: Logits, provenance: Provenance, console: Console
+) -> dict[str, Any] | None:
+    """Fit a temperature and write it; None, and a word why, where there is no best one.
+
+    Raises:
+        OutputError: no room, an input/output error.
+    """
+    from vggcli.analysis.temperature import UnfitError
+    from vggcli.weights import temperature_file
+
+    path = request.calibrate
+    assert path is not None
+    try:
+        fitted = logits.fit(request.seed)
+    except UnfitError as error:
+        console.note(f"cannot calibrate on {request.source}: {error}; {path} is not written")
+        return None
+    measured = {
+        **{"images": fitted.images, "ece_before": fitted.ece_before, "ece_after": fitted.ece_after},
+        **{"nll_before": fitted.loss_before, "nll_after": fitted.loss_after, "seed": fitted.seed},
+    }
+    about = {"variant": provenance.variant, "engine": provenance.engine, "precision": provenance.precision}
+    with in_plain_words(path, resumable=False):
+        temperature_file.save(
+            path, fitted.temperature, classifier.model.path, classifier.preparation, {**measured, **about, "vgg": __version__}
+        )
+    if fitted.images < _FEW:
+        console.note(f"the temperature rests on {fitted.images} images; take some hundreds")
+    console.note(f"wrote {path}: vgg predict --calibration {path} uses it")
+    return {"temperature": fitted.temperature, **measured}
+
+
+def _put(path: Path, data: bytes) -> None:
+    with in_plain_words(path, resumable=False):
+        files.replace_file(path, lambda file: file.write(data))
