@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(path: str, true: int, probabilities: NDArray[np.float64], *, exclusive: bool = True) -> Outcome:
-    """What the probabilities of all classes say of an image; loss and Brier score only where they exclude each other."""
+    """What the probabilities of all classes say of an image; loss and Brier score only where classes are exclusive."""
     predicted, ours = int(probabilities.argmax()), float(probabilities[true])
     # Equal ones rank in index order, as in a record.
     rank = 1 + int((probabilities > ours).sum()) + int((probabilities[:true] == ours).sum())
@@ -73,7 +73,8 @@ class Bin(NamedTuple):
     accuracy: float
 
 
-class ClassFigures(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ClassFigures:
     """One class that is true or predicted of any image; shares that have nothing to be one of are 0.
 
     Attributes:
@@ -198,8 +199,8 @@ class EvaluationCounter:
     def result(self) -> Evaluation:
         """What the images so far say."""
         images = self.counted
-        true, predicted = (np.frombuffer(a, np.int32) if a else np.empty(0, np.int32) for a in self._arrays())
-        confidence = np.frombuffer(self._confidence) if images else np.empty(0)
+        true, predicted = np.array(self._true, np.int32), np.array(self._predicted, np.int32)
+        confidence = np.array(self._confidence, np.float64)
         right, within = int((true == predicted).sum()), self._within
         bins = reliability(confidence, true == predicted)
         classes, confusion = per_class(true, predicted)
@@ -220,9 +221,6 @@ class EvaluationCounter:
             slices=dict(sorted(self._slices.items())),
             failures=dict(self._failures),
         )
-
-    def _arrays(self) -> tuple[array[int], array[int]]:
-        return self._true, self._predicted
 
 
 def _known(total: float, images: int) -> float | None:
@@ -261,13 +259,9 @@ def per_class(
     rows, columns = places[: len(true)], places[len(true) :]
     confusion = np.bincount(rows * size + columns, minlength=size * size).reshape(size, size)
     right, support, said = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    figures = (
-        _share(right, said),
-        _share(right, support),
-        _share(2 * right, said + support),
-    )
-    rows_of = zip(indices.tolist(), *(figure.tolist() for figure in figures), support.tolist(), said.tolist(), strict=True)
-    return tuple(ClassFigures(*row) for row in rows_of), confusion
+    shares = _share(right, said), _share(right, support), _share(2 * right, said + support)
+    figures = zip(*(column.tolist() for column in (indices, *shares, support, said)), strict=True)
+    return tuple(ClassFigures(*row) for row in figures), confusion
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from vggcli.errors import UsageError
 from vggcli.images import discover
@@ -20,7 +20,8 @@ _NAMED = 5  # unknown classes in one message
 _HOW = "Name each by WordNet id, label or index of the network's"
 
 
-class Example(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Example:
     """An image and what it shows.
 
     Attributes:
@@ -103,10 +104,10 @@ class Truth(ABC):
         """The number of images, none of which has two classes."""
         seen: dict[object, tuple[int, str]] = {}
         images = 0
-        for item, index, _ in self.examples():
+        for example in self.examples():
             images += 1
-            path = item.path or ""
-            first = seen.setdefault(_identity(item), (index, path))
+            path, index = example.item.path or "", example.index
+            first = seen.setdefault(_identity(example.item), (index, path))
             if first[0] != index:
                 one, other = map(self.classes.shown, (first[0], index))
                 same = "" if first[1] == path else f", the same image as {first[1]},"

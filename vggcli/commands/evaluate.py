@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vggcli.records import Provenance
     from vggcli.run.batches import Result
 
+_TAKEN = Input(None)
 _EMPTY = "there was nothing to evaluate"
 
 
@@ -182,7 +183,7 @@ class _Evaluation:
     def _inputs(self, examples: Iterator[Example]) -> Iterator[Input]:
         for example in examples:
             # Results come in the order of their inputs, one for each, so nothing but that order joins the two.
-            self._pending.append(example._replace(item=Input(None)))
+            self._pending.append(replace(example, item=_TAKEN))
             yield example.item
 
     def _take(self, result: Result) -> None:
@@ -210,5 +211,3 @@ class _Evaluation:
 
     def _say_interrupted(self) -> None:
         self._console.note(f"interrupted after {self.counter.counted} images: nothing is printed")
-
-

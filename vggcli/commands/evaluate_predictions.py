@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from vggcli.analysis.evaluation import EvaluationCounter, Outcome
-from vggcli.analysis.truth import Truth
+from vggcli.analysis.truth import Example, Truth
 from vggcli.analysis.truth_table import open_truth
 from vggcli.commands import evaluation_files
 from vggcli.commands.console import Console
@@ -24,13 +24,9 @@ if TYPE_CHECKING:
     from vggcli.commands.evaluate import EvaluateRequest
 
 _WHAT = "cannot evaluate the predictions"
+_WHOSE = "Name that network with --weights, or its classes with --labels"
 _ABSENT = "absent"  # the kind of failure of an image that has no row
 _SHOWN = ("weights", "variant", "preprocessing", "engine", "device", "precision", "top_k", "min_prob", "temperature")
-
-
-class _Expected(NamedTuple):
-    index: int
-    group: str
 
 
 def evaluate_predictions(request: EvaluateRequest, console: Console) -> tuple[Listing | None, int]:
@@ -51,7 +47,7 @@ def evaluate_predictions(request: EvaluateRequest, console: Console) -> tuple[Li
     run.read()
     if not run.matched:
         why = f"none of its {run.unlabelled} paths is one of an image in {request.source}"
-        raise UsageError(_WHAT, path, why, "Run both where the paths begin, or give the truth as a table of those paths")
+        raise UsageError(_WHAT, path, why, "Run both in one folder, or give a table of those paths")
     if run.repeated:
         console.note(f"{run.repeated} rows of {path} are of images that it has a row of already, and do not count")
     if run.unlabelled:
@@ -84,10 +80,10 @@ def _names(request: EvaluateRequest, path: str, kept: Mapping[str, Any]) -> tupl
         names = next((names for names in candidates if known in (None, labels.digest(names))), None)
         if names is None:
             why = f"its classes are those of {kept.get('weights')}, which are not known here"
-            raise UsageError(_WHAT, path, why, "Name that network with --weights, or its classes with --labels")
+            raise UsageError(_WHAT, path, why, _WHOSE)
     if known not in (None, labels.digest(names)):
         why = f"they were made with other classes, by {kept.get('weights')}"
-        raise UsageError(_WHAT, path, why, "Name that network with --weights, or its classes with --labels")
+        raise UsageError(_WHAT, path, why, _WHOSE)
     return names
 
 
@@ -124,9 +120,9 @@ class _Run:
 
     def __init__(self, path: str, truth: Truth, mistakes: int) -> None:
         self._path, self._names = path, truth.classes.names
-        self._expected: dict[str, list[_Expected]] = {}
-        for item, index, group in truth.examples():
-            self._expected.setdefault(_key(item.path or ""), []).append(_Expected(index, group))
+        self._expected: dict[str, list[Example]] = {}
+        for example in truth.examples():
+            self._expected.setdefault(_key(example.item.path or ""), []).append(example)
         self._done: set[str] = set()
         self._best = min(5, len(self._names))
         self.counter = EvaluationCounter(len(self._names), mistakes)
@@ -155,7 +151,7 @@ class _Run:
                     self.absent += 1
                     self.counter.fail(_ABSENT, expected.group)
 
-    def _take(self, record: Record, expected: _Expected) -> None:
+    def _take(self, record: Record, expected: Example) -> None:
         if record.failure is not None:
             self.counter.fail(record.failure.kind, expected.group)
             return
@@ -163,7 +159,7 @@ class _Run:
             if not 0 <= p.index < len(self._names) or self._names[p.index] != p.label:
                 theirs = repr(self._names[p.index]) if 0 <= p.index < len(self._names) else "none"
                 why = f"they are of another network: its class {p.index} is {p.label!r}, and here that is {theirs}"
-                raise UsageError(_WHAT, self._path, why, "Name that network with --weights, or its classes with --labels")
+                raise UsageError(_WHAT, self._path, why, _WHOSE)
         if not record.predictions:
             why = f"the best class of {record.path} is not among them, as it was below --min-prob"
             raise UsageError(_WHAT, self._path, why, "Predict again without --min-prob")

@@ -12,10 +12,13 @@ from vggcli import __version__, files
 from vggcli.analysis.evaluation import Evaluation
 from vggcli.commands.console import Console
 from vggcli.commands.listing import Listing
-from vggcli.errors import OutputError, UsageError
+from vggcli.errors import InputError, OutputError, UsageError
+from vggcli.images.access import Access
+from vggcli.images.recipe import IMAGENET
 from vggcli.network.class_index import ClassIndex
 from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import in_plain_words, is_regular
+from vggcli.settings import Settings
 from vggcli.text import escape, guard_formula
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from vggcli.commands.evaluate import EvaluateRequest
     from vggcli.records import Provenance
 
+_MOST_PREVIEWS = 100  # of mistakes in a page, 3 kB each
+_PREVIEW_SIZE = (144, 96)  # pixels
 _FEW = 100  # images, of which a temperature says little
 
 
@@ -65,10 +70,8 @@ def _named(request: EvaluateRequest) -> Iterator[tuple[str, Path]]:
             yield option, path
 
 
-def write(
-    request: EvaluateRequest, found: Evaluation, classes: ClassIndex, result: Listing, console: Console
-) -> None:
-    """Write the page and the confusion.
+def write(request: EvaluateRequest, found: Evaluation, classes: ClassIndex, result: Listing, console: Console) -> None:
+    """Write the page, with small pictures of the mistakes, and the confusion.
 
     Raises:
         OutputError: no room, an input/output error.
@@ -78,7 +81,8 @@ def write(
     if request.html is not None:
         from vggcli.output import evaluation_page
 
-        _put(request.html, evaluation_page.render(result.data, result.facts).encode("utf-8", "surrogateescape"))
+        previews = [_preview(image.path, request.settings) for image in found.mistakes[:_MOST_PREVIEWS]]
+        _put(request.html, evaluation_page.render(result.data, result.facts, previews).encode())
     for _, path in _named(request):
         if path != request.calibrate and not request.quiet:
             console.note(f"wrote {path}")
@@ -113,18 +117,44 @@ def calibrate(
         console.note(f"cannot calibrate on {request.source}: {error}; {path} is not written")
         return None
     measured = {
-        **{"images": fitted.images, "ece_before": fitted.ece_before, "ece_after": fitted.ece_after},
-        **{"nll_before": fitted.loss_before, "nll_after": fitted.loss_after, "seed": fitted.seed},
+        "images": fitted.images,
+        "ece_before": fitted.ece_before,
+        "ece_after": fitted.ece_after,
+        "nll_before": fitted.loss_before,
+        "nll_after": fitted.loss_after,
+        "seed": fitted.seed,
     }
-    about = {"variant": provenance.variant, "engine": provenance.engine, "precision": provenance.precision}
+    ran = {"variant": provenance.variant, "engine": provenance.engine, "precision": provenance.precision}
+    about = {**measured, **ran, "vgg": __version__}
     with in_plain_words(path, resumable=False):
-        temperature_file.save(
-            path, fitted.temperature, classifier.model.path, classifier.preparation, {**measured, **about, "vgg": __version__}
-        )
+        temperature_file.save(path, fitted.temperature, classifier.model.path, classifier.preparation, about)
     if fitted.images < _FEW:
         console.note(f"the temperature rests on {fitted.images} images; take some hundreds")
     console.note(f"wrote {path}: vgg predict --calibration {path} uses it")
     return {"temperature": fitted.temperature, **measured}
+
+
+def _preview(path: str, settings: Settings) -> bytes:
+    """A small JPEG of an image; empty where there is none to be had any more."""
+    from PIL import Image
+
+    from vggcli.images.decode import Decoding, ImageLoader
+    from vggcli.images.discover import expand_path
+    from vggcli.images.item import Skipped
+
+    s = settings
+    decoding = Decoding(IMAGENET, s.exif, s.allow_truncated, s.max_pixels, s.max_bytes, fast=True)
+    try:
+        (item,) = expand_path(path, False, Skipped(), Access(s.max_bytes, s.timeout, s.allow_private))
+        picture = ImageLoader(decoding, keep_picture=True).load(item).picture
+    except (InputError, UsageError, ValueError):
+        return b""
+    if picture is None:
+        return b""
+    small, file = Image.fromarray(picture), io.BytesIO()
+    small.thumbnail(_PREVIEW_SIZE)
+    small.save(file, "JPEG", quality=80)
+    return file.getvalue()
 
 
 def _put(path: Path, data: bytes) -> None:

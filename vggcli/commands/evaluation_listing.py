@@ -42,7 +42,6 @@ class About:
 
 def to_json(found: Evaluation, classes: ClassIndex, about: About) -> dict[str, Any]:
     """All of it; shares are in [0, 1], and what no image tells is null."""
-    indices = [figures.index for figures in found.classes]
     return {
         "images": found.images,
         "failed": found.failed,
@@ -55,11 +54,7 @@ def to_json(found: Evaluation, classes: ClassIndex, about: About) -> dict[str, A
             | {name: getattr(f, name) for name in ("precision", "recall", "f1", "support", "predicted")}
             for f in found.classes
         ],
-        "confusion": {
-            "indices": indices,
-            "labels": [classes.names[index] for index in indices],
-            "matrix": found.confusion.tolist(),
-        },
+        "confusion": _confusion(found, classes),
         "mistakes": [_mistake(image, classes) for image in found.mistakes],
         "top5_interval": _listed(found.top5_interval),
         "best": found.best,
@@ -133,10 +128,26 @@ def _plain(data: Mapping[str, Any]) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = [(name, _cell(value)) for name, value in named.items()]
     rows += [("failure", kind, count) for kind, count in data["failures"].items()]
     for f in data["per_class"]:
-        rows.append(("class", f["index"], f["label"], *map(_cell, (f["precision"], f["recall"], f["f1"])), f["support"]))
+        rows.append(
+            ("class", f["index"], f["label"], *map(_cell, (f["precision"], f["recall"], f["f1"])), f["support"])
+        )
     rows += [("folder", s["folder"], s["images"], s["failed"], _cell(s["top1"])) for s in data["slices"]]
     rows += [("mistake", m["path"], m["true"], m["predicted"], _cell(m["probability"])) for m in data["mistakes"]]
     return rows
+
+
+def _confusion(found: Evaluation, classes: ClassIndex) -> list[dict[str, Any]]:
+    """Every pair of a true and a predicted class that occurs, the right ones among them: of 1000 classes few do."""
+    return [
+        {
+            "true": classes.names[(true := found.classes[row].index)],
+            "predicted": classes.names[(predicted := found.classes[column].index)],
+            "images": int(found.confusion[row, column]),
+            "true_index": true,
+            "predicted_index": predicted,
+        }
+        for row, column in zip(*found.confusion.nonzero(), strict=True)
+    ]
 
 
 def _mistake(image: Outcome, classes: ClassIndex) -> dict[str, Any]:

@@ -60,9 +60,7 @@ class ClassIndex:
 
     def headings(self, indices: Sequence[int]) -> list[str]:
         """Labels as the headings of a table: those that several classes share get their index."""
-        return [
-            f"{self.names[i]} ({i})" if len(self._exact[self.names[i]]) > 1 else self.names[i] for i in indices
-        ]
+        return [f"{self.names[i]} ({i})" if len(self._exact[self.names[i]]) > 1 else self.names[i] for i in indices]
 
     @cached_property
     def _by_wordnet_id(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -37,12 +38,13 @@ def check() -> None:
         raise UsageError("cannot write a page", "", why, f"Run `pip install {' '.join(missing)}`")
 
 
-def render(data: Mapping[str, Any], facts: Mapping[str, str]) -> str:
+def render(data: Mapping[str, Any], facts: Mapping[str, str], previews: Sequence[bytes] = ()) -> str:
     """The page as HTML.
 
     Args:
         data: the JSON form of an evaluation.
         facts: name and text of what is true of the whole.
+        previews: small JPEGs of the first mistakes, empty where there is none.
     """
     import jinja2
 
@@ -59,8 +61,10 @@ def render(data: Mapping[str, Any], facts: Mapping[str, str]) -> str:
         data=data,
         facts=facts,
         plot=_plot(data["reliability"]) if data["images"] else "",
-        confusion=_most_confused(data["confusion"]),
-        all_classes=len(data["confusion"]["labels"]),
+        previews=[_address("image/jpeg", preview) if preview else "" for preview in previews],
+        folders=sorted(data["slices"], key=lambda found: -1.0 if found["top1"] is None else found["top1"]),
+        confusion=_most_confused(data["per_class"], data["confusion"]),
+        all_classes=len(data["per_class"]),
     )
 
 
@@ -72,22 +76,36 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
 
-def _most_confused(confusion: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the classes that are mistaken most often, in index order; all of a few.
+def _most_confused(classes: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the classes that are mistaken most often, in index order; those of all classes, where they are few.
 
     Each has its index, label, and cells of count and share of the row's images.
     """
-    matrix: Sequence[Sequence[int]] = confusion["matrix"]
-    columns = [sum(column) for column in zip(*matrix, strict=True)]
-    wrong = [sum(row) + columns[place] - 2 * row[place] for place, row in enumerate(matrix)]
-    places = sorted(sorted(range(len(matrix)), key=lambda place: -wrong[place])[:_MOST_CLASSES])
-    rows = []
-    for place in places:
-        cells = [(matrix[place][other], place == other) for other in places]
-        images = max(1, sum(matrix[place]))
-        shares = [{"count": count, "share": round(count / images, 3), "is_right": right} for count, right in cells]
-        rows.append({"index": confusion["indices"][place], "label": confusion["labels"][place], "cells": shares})
-    return rows
+    counts = {(pair["true_index"], pair["predicted_index"]): pair["images"] for pair in pairs}
+    shown = [found["index"] for found in classes]
+    if len(shown) > _MOST_CLASSES:
+        wrong: Counter[int] = Counter()
+        for (true, predicted), count in counts.items():
+            if true != predicted:
+                wrong.update({true: count, predicted: count})
+        shown = sorted(index for index, _ in wrong.most_common(_MOST_CLASSES))
+    of = {found["index"]: found for found in classes}
+    return [
+        {
+            "index": true,
+            "label": of[true]["label"],
+            "cells": [
+                {
+                    "count": count,
+                    "share": round(count / of[true]["support"], 3) if count else 0,
+                    "is_right": true == said,
+                }
+                for said in shown
+                for count in [counts.get((true, said), 0)]
+            ],
+        }
+        for true in shown
+    ]
 
 
 def _plot(bins: Sequence[Mapping[str, Any]]) -> str:
@@ -111,7 +129,11 @@ def _plot(bins: Sequence[Mapping[str, Any]]) -> str:
     _finish(histogram, "images", "How sure", math.ceil(max(counts) * 1.05))
     file = io.BytesIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+    return _address("image/svg+xml", file.getvalue())
+
+
+def _address(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _finish(axes: Axes, what: str, title: str, most: float) -> None:

@@ -92,8 +92,10 @@ def _of_json(fields: dict[str, Any]) -> Record:
 def _prediction(rank: object, index: object, label: object, probability: object) -> Prediction:
     """A prediction of values as they were read; ValueError or TypeError where they are none."""
     number = math.nan if probability is None else float(probability)  # type: ignore[arg-type]
-    if not (type(rank) is int and type(index) is int and isinstance(label, str)) or not (number != number or 0 <= number <= 1):
-        raise ValueError("no prediction")
+    if type(rank) is not int or type(index) is not int or not isinstance(label, str):
+        raise TypeError("no prediction")
+    if number == number and not 0 <= number <= 1:
+        raise ValueError("no probability")
     return Prediction(rank, index, label, number)
 
 
@@ -119,7 +121,7 @@ def _of_rows(lines: Iterable[tuple[int, bytes]], format: str, path: str) -> Iter
             if found.rank != len(before) + 1:
                 raise ValueError("a rank is missing")
             record = Record(name, (*before, found), truncated=error == TRUNCATED)
-        except (ValueError, csv.Error) as wrong:
+        except (ValueError, TypeError, csv.Error) as wrong:
             raise _foreign(path, number) from wrong
     if record is not None:
         yield record

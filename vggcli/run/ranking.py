@@ -24,7 +24,12 @@ class Selection(NamedTuple):
 
 
 def to_record(
-    result: Result, output: str, names: tuple[str, ...], selection: Selection, activation: str = "softmax", temperature: float = 1.0
+    result: Result,
+    output: str,
+    names: tuple[str, ...],
+    selection: Selection,
+    activation: str = "softmax",
+    temperature: float = 1.0,
 ) -> Record:
     """The record of one result.
 
@@ -49,7 +54,11 @@ def to_record(
 
 
 def best(
-    logits: NDArray[np.float32], names: tuple[str, ...], top_k: int, activation: str = "softmax", temperature: float = 1.0
+    logits: NDArray[np.float32],
+    names: tuple[str, ...],
+    top_k: int,
+    activation: str = "softmax",
+    temperature: float = 1.0,
 ) -> tuple[Prediction, ...]:
     """The most probable classes, best first; equal ones in index order.
 

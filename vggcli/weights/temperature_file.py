@@ -8,7 +8,6 @@ to the way in which images reach them, so the file names both, and is used with 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,7 @@ _WHAT = "cannot use the calibration"
 _AGAIN = "Make one with vgg evaluate --calibrate"
 
 
-def save(
-    path: Path, temperature: float, weights: Path, preprocessing: str, about: Mapping[str, Any]
-) -> dict[str, Any]:
+def save(path: Path, temperature: float, weights: Path, preprocessing: str, about: Mapping[str, Any]) -> dict[str, Any]:
     """Write the file, in the place of an earlier one.
 
     Args:
@@ -62,7 +59,7 @@ def read(path: str, weights: Path, preprocessing: str) -> float:
     if not isinstance(entries, dict) or entries.get("kind") != _KIND:
         raise UsageError(_WHAT, path, "it is no file of vgg evaluate --calibrate", _AGAIN)
     temperature = entries.get("temperature")
-    if type(temperature) not in (int, float) or not (math.isfinite(temperature) and LEAST <= temperature <= MOST):
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not LEAST <= temperature <= MOST:
         raise UsageError(_WHAT, path, f"its temperature is {shown(temperature)}", _AGAIN)
     if entries.get("weights_fingerprint") != store.fingerprint(weights):
         why = f"it is of other weights, {shown(entries.get('weights'))}, and not of {weights.name}"

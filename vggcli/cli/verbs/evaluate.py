@@ -36,9 +36,7 @@ Predictions = Annotated[
 
 Format = Annotated[
     options.ListingFormat,
-    typer.Option(
-        "--format", "-f", help="auto: a table on a terminal, tsv in a pipe.", rich_help_panel=OUTPUT
-    ),
+    typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.", rich_help_panel=OUTPUT),
 ]
 
 Html = Annotated[
