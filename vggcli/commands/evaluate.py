@@ -105,7 +105,7 @@ def evaluate(request: EvaluateRequest, console: Console) -> tuple[Listing | None
         provenance = run.provenance()
         if logits is not None and request.calibrate is not None:
             fitted = evaluation_files.calibrate(request, classifier, logits, provenance, console)
-            code = code or (fitted is None)
+            code = code or int(fitted is None)
     ran = {name: value for name, value in asdict(provenance).items() if value != ""}
     about = About(
         source=request.source,

@@ -15,7 +15,7 @@ from vggcli.network.class_index import ClassIndex
 from vggcli.network.zoo import Variant
 
 _COLUMNS = ("most confident mistakes", "true", "predicted", "probability")
-_MOST_SHOWN = 10  # slices, and classes, that the table names
+_MOST_SHOWN = 5  # slices, and classes, that the table names
 _AS_PUBLISHED = replace(IMAGENET, resize="crop")
 
 
