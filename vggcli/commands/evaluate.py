@@ -6,17 +6,17 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from vggcli.analysis.evaluation import EvaluationCounter, outcome
-from vggcli.analysis.truth import Example, Truth
+from vggcli.analysis.truth import Example
 from vggcli.analysis.truth_table import open_truth
 from vggcli.classifier import Classifier
 from vggcli.commands import evaluation_files
 from vggcli.commands.console import Console
 from vggcli.commands.evaluation_listing import About, listing
+from vggcli.commands.evaluation_request import EMPTY, EvaluateRequest, count
 from vggcli.commands.interruption import Interruption
 from vggcli.commands.listing import Listing
 from vggcli.commands.provenance import Computing, provenance_of
@@ -36,33 +36,6 @@ if TYPE_CHECKING:
     from vggcli.run.batches import Result
 
 _TAKEN = Input(None)
-_EMPTY = "there was nothing to evaluate"
-
-
-@dataclass(frozen=True)
-class EvaluateRequest:
-    """The options of one evaluation; the fields have the names of the options.
-
-    Attributes:
-        source: a folder with a folder for each class, or a table of path and label.
-        settings: those of the classifier.
-        predictions: a finished run of `vgg predict`, in place of running the network.
-        html, confusion, calibrate: files to write.
-        seed: of the halves that `calibrate` is judged by.
-        mistakes: how many are named.
-        overwrite: replace those files.
-    """
-
-    source: str
-    settings: Settings = field(default_factory=Settings)
-    predictions: str | None = None
-    html: Path | None = None
-    confusion: Path | None = None
-    calibrate: Path | None = None
-    seed: int = 0
-    mistakes: int = 20
-    overwrite: bool = False
-    quiet: bool = False
 
 
 def evaluate(request: EvaluateRequest, console: Console) -> tuple[Listing | None, int]:
@@ -91,9 +64,9 @@ def evaluate(request: EvaluateRequest, console: Console) -> tuple[Listing | None
             console.note(text)
     classes = ClassIndex(classifier.labels)
     truth = open_truth(request.source, classes, _access(request.settings))
-    images = checked(truth, console)
+    images = count(truth, console)
     if not images:
-        console.note(_EMPTY)
+        console.note(EMPTY)
         return None, 1
     published = None if model.path == DEMO_FILE else published_variant(model.path)
     with _logits(request, classifier) as logits:
@@ -119,14 +92,6 @@ def evaluate(request: EvaluateRequest, console: Console) -> tuple[Listing | None
     evaluation_files.write(request, found, classes, result, console)
     classifier.close()
     return result, code
-
-
-def checked(truth: Truth, console: Console) -> int:
-    """The number of images of a truth that was looked through, and what is to be said of it."""
-    images = truth.check()
-    for text in truth.notes:
-        console.note(text)
-    return images
 
 
 def _access(settings: Settings) -> Access:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vggcli.analysis.evaluation import EvaluationCounter, Outcome
 from vggcli.analysis.truth import Example, Truth
@@ -12,6 +12,7 @@ from vggcli.analysis.truth_table import open_truth
 from vggcli.commands import evaluation_files
 from vggcli.commands.console import Console
 from vggcli.commands.evaluation_listing import About, listing
+from vggcli.commands.evaluation_request import EMPTY, EvaluateRequest, count
 from vggcli.commands.listing import Listing
 from vggcli.errors import UsageError
 from vggcli.network import labels
@@ -19,9 +20,6 @@ from vggcli.network.class_index import ClassIndex
 from vggcli.output import finished
 from vggcli.records import Record
 from vggcli.weights.locate import DEMO_FILE
-
-if TYPE_CHECKING:
-    from vggcli.commands.evaluate import EvaluateRequest
 
 _WHAT = "cannot evaluate the predictions"
 _WHOSE = "Name that network with --weights, or its classes with --labels"
@@ -31,8 +29,6 @@ _SHOWN = ("weights", "variant", "preprocessing", "engine", "device", "precision"
 
 def evaluate_predictions(request: EvaluateRequest, console: Console) -> tuple[Listing | None, int]:
     """What `commands.evaluate.evaluate` does, from a file of predictions."""
-    from vggcli.commands.evaluate import checked
-
     path = request.predictions
     assert path is not None
     if not os.path.exists(path):
@@ -40,8 +36,8 @@ def evaluate_predictions(request: EvaluateRequest, console: Console) -> tuple[Li
     kept = finished.read_settings(path)
     classes = ClassIndex(_names(request, path, kept))
     truth = open_truth(request.source, classes)
-    if not checked(truth, console):
-        console.note("there was nothing to evaluate")
+    if not count(truth, console):
+        console.note(EMPTY)
         return None, 1
     run = _Run(path, truth, request.mistakes)
     run.read()

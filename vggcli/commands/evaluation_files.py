@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vggcli import __version__, files
 from vggcli.analysis.evaluation import Evaluation
 from vggcli.commands.console import Console
+from vggcli.commands.evaluation_request import EvaluateRequest
 from vggcli.commands.listing import Listing
 from vggcli.errors import InputError, OutputError, UsageError
 from vggcli.images.access import Access
@@ -24,7 +25,6 @@ from vggcli.text import escape, guard_formula
 if TYPE_CHECKING:
     from vggcli.analysis.temperature import Logits
     from vggcli.classifier import Classifier
-    from vggcli.commands.evaluate import EvaluateRequest
     from vggcli.records import Provenance
 
 _MOST_PREVIEWS = 100  # of mistakes in a page, 3 kB each

@@ -137,8 +137,8 @@ def command(
     for predict.
     """
     from vggcli.cli.tables import show
-    from vggcli.commands.evaluate import EvaluateRequest
     from vggcli.commands.evaluate import evaluate as run
+    from vggcli.commands.evaluation_request import EvaluateRequest
     from vggcli.images.process import own_process
 
     request = EvaluateRequest(
