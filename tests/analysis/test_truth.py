@@ -124,6 +124,27 @@ def test_an_image_under_two_classes_is_found_behind_links(tmp_path: Path) -> Non
         open_truth(str(tmp_path), CLASSES).check()
 
 
+def test_copies_under_two_classes_are_named(tmp_path: Path) -> None:
+    pictures(tmp_path, "cat/empty.png", "dog/empty.png")
+    for name, text in {
+        "cat/a": "x",
+        "cat/b": "x",
+        "dog/a": "x",
+        "dog/other": "y",
+        "1/link": "z",
+        "cat/alone": "zz",
+    }.items():
+        pictures(tmp_path, f"{name}.png")
+        (tmp_path / f"{name}.png").write_text(text)
+    truth = open_truth(str(tmp_path), CLASSES)
+
+    assert (truth.check(), truth.contradictions) == (8, 3)
+    (note,) = truth.notes
+    assert note == (
+        f"{tmp_path}/dog/a.png and {tmp_path}/cat/a.png are the same image, and said to be 1 (dog) and 0 (cat)"
+    )
+
+
 def test_an_image_named_twice_counts_twice_and_is_said(tmp_path: Path) -> None:
     pictures(tmp_path, "cat/a.png")
     os.link(tmp_path / "cat" / "a.png", tmp_path / "cat" / "b.png")

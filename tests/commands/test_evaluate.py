@@ -152,6 +152,14 @@ def test_what_cannot_be_is_said_before_anything_is_computed(
     assert message in done.err
 
 
+def test_copies_under_two_classes_are_said(folder: Path, vgg: Vgg) -> None:
+    shutil.copy(digit("two"), folder / "1" / "copy.png")
+    done = vgg("evaluate", folder, *DEMO, "-f", "json")
+
+    assert (done.code, json.loads(done.out)["images"]) == (1, 11)
+    assert "copy.png are the same image, and said to be" in done.err
+
+
 def test_only_unreadable_images_and_a_single_class(tmp_path: Path, vgg: Vgg) -> None:
     (tmp_path / "val" / "two").mkdir(parents=True)
     (tmp_path / "val" / "two" / "x.png").write_text("no image")

@@ -5,7 +5,9 @@ Every name of a class is looked up, and every image looked for under two of them
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from vggcli.images.item import Input, Skipped, is_special
 from vggcli.network.class_index import ClassIndex
 
 _NAMED = 5  # unknown classes in one message
+_MOST_NOTES = 5  # about copies
+_BLOCK_BYTES = 1 << 20
 _HOW = "Name each by WordNet id, label or index of the network's"
 
 
@@ -46,11 +50,13 @@ class Truth(ABC):
 
     Attributes:
         notes: what should be known, one sentence each; filled by `check`.
+        contradictions: images that have a copy, the same bytes in another file, under another class; likewise.
     """
 
     def __init__(self, where: str, classes: ClassIndex, access: Access) -> None:
         self.where, self.classes, self.access = where, classes, access
         self.notes: list[str] = []
+        self.contradictions = 0
         self._indices: dict[str, int] = {}
 
     @abstractmethod
@@ -103,11 +109,15 @@ class Truth(ABC):
     def _count(self) -> int:
         """The number of images, none of which has two classes."""
         seen: dict[object, tuple[int, str]] = {}
+        by_size: dict[int, list[tuple[int, str]]] = {}
         images = 0
         for example in self.examples():
             images += 1
             path, index = example.item.path or "", example.index
-            first = seen.setdefault(_identity(example.item), (index, path))
+            identity, size = _identity(example.item)
+            if 0 < size <= self.access.max_bytes and identity not in seen:
+                by_size.setdefault(size, []).append((index, path))
+            first = seen.setdefault(identity, (index, path))
             if first[0] != index:
                 one, other = map(self.classes.shown, (first[0], index))
                 same = "" if first[1] == path else f", the same image as {first[1]},"
@@ -115,7 +125,27 @@ class Truth(ABC):
                 raise UsageError("two classes for", path, why, "Leave one of them out")
         if images > len(seen):
             self.notes.append(f"of the {images:,} images {images - len(seen):,} were named before, and count again")
+        self._compare([group for group in by_size.values() if len({index for index, _ in group}) > 1])
         return images
+
+    def _compare(self, groups: list[list[tuple[int, str]]]) -> None:
+        """Look for copies under several classes among files of one size; classes and paths in each group."""
+        found: list[str] = []
+        for group in groups:
+            by_digest: dict[bytes, list[tuple[int, str]]] = {}
+            for index, path in group:
+                if digest := _digest(path):
+                    by_digest.setdefault(digest, []).append((index, path))
+            for copies in by_digest.values():
+                classes = dict(reversed(copies))
+                if len(classes) > 1:
+                    self.contradictions += len(copies)
+                    (one, first), (other, second) = list(classes.items())[:2]
+                    shown = f"{first} and {second} are the same image, and said to be {self.classes.shown(one)}"
+                    found.append(f"{shown} and {self.classes.shown(other)}")
+        self.notes += found[:_MOST_NOTES]
+        if len(found) > _MOST_NOTES:
+            self.notes.append(f"so are {len(found) - _MOST_NOTES} other images under two classes")
 
 
 class FolderTruth(Truth):
@@ -159,13 +189,25 @@ def _is_image(path: str) -> bool:
     return not os.path.isdir(path) and discover.is_image_like(path)
 
 
-def _identity(item: Input) -> object:
-    """What two names of one file have in common: links of both kinds lead to it."""
+def _identity(item: Input) -> tuple[object, int]:
+    """What two names of one file have in common, as links of both kinds lead to it, and its bytes where it has any."""
     path = item.path or ""
     if is_special(path):
-        return path
+        return path, 0
     try:
         status = os.stat(path)
     except (OSError, ValueError):
-        return os.path.abspath(path)
-    return status.st_dev, status.st_ino
+        return os.path.abspath(path), 0
+    return (status.st_dev, status.st_ino), status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _digest(path: str) -> bytes:
+    """Of a file's bytes; empty where it cannot be read, which will be said when it is an image's turn."""
+    digest = hashlib.blake2b()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    except OSError:
+        return b""
+    return digest.digest()

@@ -43,7 +43,8 @@ def evaluate(request: EvaluateRequest, console: Console) -> tuple[Listing | None
 
     Returns:
         What was found, None when there was nothing or it was interrupted; and the exit code: 0 however right the
-        network is, 1 when inputs failed, there were none or no calibration could be fitted, 130 or 143 interrupted.
+        network is, 1 when inputs failed or contradict each other, there were none, or no calibration could be fitted,
+        130 or 143 interrupted.
 
     Raises:
         VggError: the run could not begin, or ended before its last input.
@@ -74,6 +75,7 @@ def evaluate(request: EvaluateRequest, console: Console) -> tuple[Listing | None
         code = run.run(truth.examples(), images)
         if code > 1:  # the process is about to end, and closing would wait for what runs on the engine
             return None, code
+        code = code or int(truth.contradictions > 0)
         found, fitted = run.counter.result(), None
         provenance = run.provenance()
         if logits is not None and request.calibrate is not None:

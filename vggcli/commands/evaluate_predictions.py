@@ -56,7 +56,7 @@ def evaluate_predictions(request: EvaluateRequest, console: Console) -> tuple[Li
     about = About(request.source, {"predictions": path, **ran}, text, run.unlabelled)
     result = listing(found, classes, about)
     evaluation_files.write(request, found, classes, result, console)
-    return result, 1 if found.failed else 0
+    return result, 1 if found.failed or truth.contradictions else 0
 
 
 def _names(request: EvaluateRequest, path: str, kept: Mapping[str, Any]) -> tuple[str, ...]:

@@ -133,8 +133,8 @@ def command(
       vgg evaluate val/ --predictions results.jsonl -f json
       vgg evaluate val/ --calibrate temperature.json
 
-    Exit codes: 0 however right it is; 1 some inputs failed, there were none, or no temperature is best; the others as
-    for predict.
+    Exit codes: 0 however right it is; 1 some inputs failed, or have a copy under another class, there were none, or no
+    temperature is best; the others as for predict.
     """
     from vggcli.cli.tables import show
     from vggcli.commands.evaluate import evaluate as run
