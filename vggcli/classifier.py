@@ -18,6 +18,7 @@ from vggcli.images.budget import DECODED_BYTES, Budget
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.images.inputs import as_input, expand, read_ahead
+from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 from vggcli.images.recipe import RECIPES, Recipe
 from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
@@ -63,6 +64,7 @@ class Classifier:
         options = settings.recipe_options
         self._model = open_model(path, settings.arch, settings.labels, options, needs_classifier=False)
         self._loader = _loader(self._decoding(), settings)
+        self._temperature = 1.0 if settings.calibration is None else self._calibrated(settings.calibration)
         self._lock = threading.RLock()  # guards everything below; held while a network is compiled
         self._engines: dict[tuple[str, ...], Engine] = {}
         self._pipelines: WeakSet[Pipeline] = WeakSet()
@@ -87,8 +89,9 @@ class Classifier:
         s, here = settings, str(self._model.path)
         weights = os.path.abspath(here) if s.weights == here else s.weights  # a name finds the cache of the other side
         labels = None if s.labels is None else os.path.abspath(s.labels)
+        calibration = None if s.calibration is None else os.path.abspath(s.calibration)
         recipe = os.path.abspath(s.recipe) if isinstance(s.recipe, str) and s.recipe not in RECIPES else s.recipe
-        return replace(s, weights=weights, labels=labels, recipe=recipe)
+        return replace(s, weights=weights, labels=labels, recipe=recipe, calibration=calibration)
 
     @property
     def model(self) -> Model:
@@ -147,6 +150,17 @@ class Classifier:
     def preprocessing(self) -> str:
         """How images are read, in words for people and sidecars, e.g. "squash 224"."""
         return self._loader.describe()
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by before they become probabilities; 1 without a `calibration`."""
+        return self._temperature
+
+    @property
+    def preparation(self) -> str:
+        """How images become the network's input, in words: `preprocessing` without what only refuses images."""
+        unlimited = replace(self._decoding(), max_pixels=DEFAULT_MAX_PIXELS, max_bytes=DEFAULT_MAX_BYTES)
+        return replace(unlimited, allow_truncated=False).describe()
 
     def classify(self, image: Source, top_k: int | None = None, *, min_prob: float | None = None) -> Record:
         """The most probable classes of one image.
@@ -345,7 +359,7 @@ class Classifier:
 
     def record(self, result: Result, selection: Selection) -> Record:
         """The record of a pipeline's result."""
-        return to_record(result, self._logits, self.labels, selection, self.recipe.activation)
+        return to_record(result, self._logits, self.labels, selection, self.recipe.activation, self._temperature)
 
     def open_engine(self, outputs: tuple[str, ...] = ()) -> Engine:
         """The engine for these outputs, compiled at the first call for them and kept until `close`.
@@ -389,6 +403,12 @@ class Classifier:
         return Decoding(
             self.recipe, s.exif, s.allow_truncated, s.max_pixels, s.max_bytes, s.fast_decode, s.allow_private, s.timeout
         )
+
+    def _calibrated(self, path: str) -> float:
+        """The temperature of a calibration; UsageError where it is not of these weights and this preprocessing."""
+        from vggcli.weights import temperature_file
+
+        return temperature_file.read(path, self._model.path, self.preparation)
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -17,7 +17,7 @@ from vggcli.errors import UsageError
 from vggcli.images.decode import ImageLoader
 from vggcli.records import Explanation, Failure
 from vggcli.run.ranking import NO_NUMBER
-from vggcli.weights.model import check_classifies
+from vggcli.weights.opening import check_classifies
 
 if TYPE_CHECKING:
     from vggcli.classifier import Classifier

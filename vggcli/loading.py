@@ -25,6 +25,7 @@ def load(
     bgr: bool | None = None,
     resize: str | None = None,
     activation: str | None = None,
+    calibration: str | os.PathLike[str] | None = None,
     exif: bool = True,
     allow_truncated: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -62,6 +63,8 @@ def load(
         bgr: the network sees blue first.
         resize: "squash", "crop" or "letterbox", see `Recipe`.
         activation: "softmax", or "sigmoid" for labels that do not exclude each other; None for what the weights say.
+        calibration: a file of `vgg evaluate --calibrate`, whose temperature the logits are divided by; it must be of
+            these weights and this preprocessing.
         exif: apply the EXIF orientation to files, bytes and PIL images.
         allow_truncated: classify what there is of images that end early.
         max_pixels: refuse larger images.
@@ -103,6 +106,7 @@ def load(
             bgr=bgr,
             resize=resize,
             activation=activation,
+            calibration=None if calibration is None else os.fsdecode(calibration),
             exif=exif,
             allow_truncated=allow_truncated,
             max_pixels=max_pixels,

@@ -193,7 +193,7 @@ class Paired:
         if not all(np.isfinite(logits).all() for logits in result.outputs.values()):
             return Pair(path, failure=Failure("model", NO_NUMBER))
         ours, theirs = (
-            to_probabilities(result.outputs[name], len(self._labels), side.recipe.activation)
+            to_probabilities(result.outputs[name], len(self._labels), side.recipe.activation, side.temperature)
             for name, side in ((_OURS, self._ours), (_THEIRS, self._theirs))
         )
         best = int(theirs.argmax())

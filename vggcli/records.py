@@ -143,6 +143,8 @@ class Provenance:
         min_prob: predictions below this probability were left out of the records.
         recipe_source: who says how images are read, see `Recipe.source` (information).
         precision_source: why that precision ran, where it is not what the device takes by itself (information).
+        temperature: what the logits were divided by, see `vggcli.weights.temperature_file`.
+        calibration: name of the file that says so (information).
     """
 
     version: str = field(metadata=INFORMATION)
@@ -159,12 +161,15 @@ class Provenance:
     min_prob: float = 0.0
     recipe_source: str = field(default="", metadata=INFORMATION)
     precision_source: str = field(default="", metadata=INFORMATION)
+    temperature: float = 1.0
+    calibration: str = field(default="", metadata=INFORMATION)
 
     def describe(self) -> str:
         """What ran, in one line for people."""
         source = f" ({self.recipe_source})" if self.recipe_source else ""
         reason = f" ({self.precision_source})" if self.precision_source else ""
+        calibrated = f", temperature {self.temperature:.4g} ({self.calibration})" if self.calibration else ""
         return (
             f"{self.variant}, weights {self.weights}, {self.preprocessing}{source},"
-            f" {self.engine} engine on {self.device} in {self.precision}{reason}"
+            f" {self.engine} engine on {self.device} in {self.precision}{reason}{calibrated}"
         )

@@ -11,7 +11,7 @@ from vggcli.images.recipe import ACTIVATIONS, RESIZES, VALUE_RANGES, Recipe
 from vggcli.weights.recipes import RecipeOptions
 
 _CHOICES = {"resize": RESIZES, "activation": ACTIVATIONS, "engine": ENGINES, "precision": PRECISIONS}
-_TEXTS = ("weights", "arch", "labels", "device", "mirror")
+_TEXTS = ("weights", "arch", "labels", "calibration", "device", "mirror")
 _NUMBERS = ("size", "max_pixels", "max_bytes", "threads", "batch_size", "workers")
 _MOST_THREADS = 4096  # cores of no machine; engines break at billions, and wait for ever
 _LONGEST_TIMEOUT = 86_400  # seconds; sockets take no endless ones
@@ -33,6 +33,7 @@ class Settings:
     bgr: bool | None = None
     resize: str | None = None
     activation: str | None = None
+    calibration: str | None = None
     exif: bool = True
     allow_truncated: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS

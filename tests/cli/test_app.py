@@ -22,7 +22,7 @@ from vggcli.cli import app, options
 from vggcli.commands import list as list_command
 from vggcli.network.zoo import VARIANTS
 
-COMMANDS = ("predict", "explain", "quantize", "compare", "inspect", "download", "list", "summary")
+COMMANDS = ("predict", "explain", "evaluate", "quantize", "compare", "inspect", "download", "list", "summary")
 OPTIONS = {
     "predict": """-a --arch -w --weights --labels -k --top-k -d --device --engine --precision --resize --no-exif
         --allow-truncated --max-pixels --max-bytes --fast-decode -b --batch-size -j --workers -r --recursive
@@ -30,6 +30,8 @@ OPTIONS = {
         --mirror""",
     "explain": """-w --weights --labels -k --top-k --class --layer --method --raw -o --output --overwrite
         -f --format -r --recursive --files-from --recipe --fail-fast --max-errors -q --quiet""",
+    "evaluate": """--predictions -f --format --html --confusion --calibrate --calibration --seed --mistakes --overwrite
+        -w --weights --labels --recipe --resize --threads -q --quiet""",
     "quantize": "--images -r --recursive --limit -o --output --overwrite --recipe --threads -f --format -q --quiet",
     "compare": """-w --weights --precision --engine --against-weights --against-precision --against-engine --save
         -f --format -r --recursive --files-from -0 --null --recipe --allow-empty""",

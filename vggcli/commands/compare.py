@@ -58,7 +58,7 @@ class CompareRequest:
         s = self.settings
         own: dict[str, Any] = {"precision": self.against_precision, "engine": self.against_engine or s.engine}
         if self.against_weights is not None:
-            own |= {"weights": self.against_weights, "arch": None}
+            own |= {"weights": self.against_weights, "arch": None, "calibration": None}
         return replace(s, **own)
 
 

@@ -111,7 +111,8 @@ def _check_sources(request: Request, output: Path, weights: str | Path | None) -
 
     recipe, beside = request.settings.recipe, neighbours.paths(weights) if isinstance(weights, Path) else ()
     named = recipe if isinstance(recipe, str) and recipe not in RECIPES else None
-    sources = (weights, *beside, named, request.settings.labels, request.files_from)
+    s = request.settings
+    sources = (weights, *beside, named, s.labels, s.calibration, request.files_from)
     check_output_is_no_source(output, request.inputs, sources)
 
 

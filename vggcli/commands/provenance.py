@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from vggcli import __version__
@@ -55,4 +56,6 @@ def provenance_of(
         min_prob=selection.min_prob,
         recipe_source=model.recipe.source,
         precision_source=computing.precision_source,
+        temperature=classifier.temperature,
+        calibration=os.path.basename(classifier.settings.calibration or ""),
     )

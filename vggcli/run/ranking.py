@@ -24,7 +24,12 @@ class Selection(NamedTuple):
 
 
 def to_record(
-    result: Result, output: str, names: tuple[str, ...], selection: Selection, activation: str = "softmax"
+    result: Result,
+    output: str,
+    names: tuple[str, ...],
+    selection: Selection,
+    activation: str = "softmax",
+    temperature: float = 1.0,
 ) -> Record:
     """The record of one result.
 
@@ -34,6 +39,7 @@ def to_record(
         names: of the classes, in index order; two of them share a single logit.
         selection: which of them are wanted.
         activation: "softmax" or "sigmoid".
+        temperature: see `to_probabilities`.
     """
     path = result.item.path
     if result.error is not None:
@@ -42,17 +48,26 @@ def to_record(
     logits = result.outputs[output]
     if not np.isfinite(logits).all():
         return Record(path, failure=Failure("model", NO_NUMBER))
-    found = best(logits, names, selection.top_k, activation)
+    found = best(logits, names, selection.top_k, activation, temperature)
     kept = tuple(prediction for prediction in found if prediction.probability >= selection.min_prob)
     return Record(path, kept, truncated=result.truncated)
 
 
 def best(
-    logits: NDArray[np.float32], names: tuple[str, ...], top_k: int, activation: str = "softmax"
+    logits: NDArray[np.float32],
+    names: tuple[str, ...],
+    top_k: int,
+    activation: str = "softmax",
+    temperature: float = 1.0,
 ) -> tuple[Prediction, ...]:
-    """The most probable classes, best first; equal ones in index order."""
+    """The most probable classes, best first; equal ones in index order.
+
+    The order is that without a temperature, whatever becomes equal by it.
+    """
     probabilities = to_probabilities(logits, len(names), activation)
     order = _largest(probabilities, top_k)
+    if temperature != 1:
+        probabilities = to_probabilities(logits, len(names), activation, temperature)
     return tuple(
         Prediction(rank, int(index), names[index], float(probabilities[index])) for rank, index in enumerate(order, 1)
     )
@@ -68,12 +83,17 @@ def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     return found[np.argsort(-values[found], kind="stable")[:count]]
 
 
-def to_probabilities(logits: NDArray[np.float32], classes: int, activation: str) -> NDArray[np.float64]:
+def to_probabilities(
+    logits: NDArray[np.float32], classes: int, activation: str, temperature: float = 1.0
+) -> NDArray[np.float64]:
     """Logits (num_classes,) to probabilities (classes,).
 
-    A single logit of two classes is the second's against the first's: its sigmoid is the second's probability.
+    A single logit of two classes is the second's against the first's: its sigmoid is the second's probability.  The
+    logits are divided by the temperature, above 0: more than 1 makes a network less sure (Guo et al. 2017).
     """
     values = logits.astype(np.float64)
+    if temperature != 1:
+        values /= temperature
     if (len(values), classes) == (1, 2):
         values, activation = np.array([0.0, values[0]]), "softmax"
     if activation == "sigmoid":

@@ -188,7 +188,8 @@ def check_weights(classifier: Classifier, provenance: Provenance) -> None:
     from vggcli.weights import store
 
     model = classifier.model
-    here = store.fingerprint(model.path), labels.digest(model.labels), classifier.preprocessing
-    if here != (provenance.weights_fingerprint, provenance.labels, provenance.preprocessing):
+    here = store.fingerprint(model.path), labels.digest(model.labels), classifier.preprocessing, classifier.temperature
+    p = provenance
+    if here != (p.weights_fingerprint, p.labels, p.preprocessing, p.temperature):
         why = f"on {platform.node()} they are not those of the machine that began the run"
         raise WeightsError("cannot use weights", str(model.path), why, "Give every node the same files")

@@ -73,3 +73,20 @@ def _mib(path: Path) -> float:
         return round(path.stat().st_size / (1 << 20), 3)
     except OSError:
         return 0.0
+
+
+def published_variant(path: Path) -> zoo.Variant | None:
+    """The row of the zoo whose published weights a file holds, under whatever name; None for any other file.
+
+    Only a file of a published size is hashed, and none in the cache, which was when it got its name.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    rows = [row for row in zoo.VARIANTS.values() if row.weights is not None]
+    if path.parent == store.cache_folder():
+        return next((row for row in rows if row.weights is not None and row.weights.name == path.name), None)
+    size = _mib(path)
+    rows = [row for row in rows if row.size_mib == size]
+    digest = store.verify(path) if rows else ""
+    return next((row for row in rows if row.weights and digest.startswith(row.weights.sha256_prefix)), None)

@@ -123,6 +123,18 @@ Workers = Annotated[
     ),
 ]
 
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE.json",
+        help="Probabilities at the temperature that vgg evaluate --calibrate found for these weights.",
+        autocompletion=completion.files,
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
 Activation = Annotated[
     Literal["softmax", "sigmoid"] | None,
     typer.Option(

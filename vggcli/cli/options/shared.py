@@ -56,6 +56,7 @@ class Opening:
     batch_size: network.BatchSize = None
     workers: network.Workers = None
     activation: network.Activation = None
+    calibration: network.Calibration = None
 
     @property
     def settings(self) -> Settings:

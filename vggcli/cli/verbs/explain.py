@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from vggcli.cli import completion, options
+from vggcli.cli import completion
 from vggcli.cli.console import Console
-from vggcli.cli.options import OUTPUT, images, network, records
-from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
+from vggcli.cli.options import OUTPUT, records
+from vggcli.cli.options.shared import NamedImages, Opening
 
 EXPLANATION = "Explanation"
 
@@ -90,43 +90,12 @@ Raw = Annotated[
 
 
 def command(
-    context: typer.Context,
-    inputs: images.Inputs = None,
-    recursive: images.Recursive = False,
-    files_from: images.FilesFrom = None,
-    null: images.Null = False,
-    column: images.Column = None,
-    allow_empty: images.AllowEmpty = False,
-    recipe: images.Recipe = None,
-    size: images.Size = None,
-    mean: images.Mean = None,
-    std: images.Std = None,
-    value_range: images.ValueRange = None,
-    bgr: images.Bgr = None,
-    resize: images.Resize = None,
-    no_exif: images.NoExif = False,
-    allow_truncated: images.AllowTruncated = False,
-    max_pixels: images.MaxPixels = DEFAULT_MAX_PIXELS,
-    max_bytes: images.MaxBytes = DEFAULT_MAX_BYTES,
-    fast_decode: images.FastDecode = False,
-    timeout: images.Timeout = DEFAULT_TIMEOUT,
-    allow_private: images.AllowPrivate = False,
+    named: NamedImages,
+    opening: Opening,
     top_k: TopK = None,
     classes: Classes = None,
     method: Method = "grad-cam",
     layer: Layer = None,
-    arch: network.Arch = None,
-    weights: network.Weights = None,
-    labels: network.Labels = None,
-    offline: network.Offline = False,
-    mirror: network.Mirror = None,
-    device: network.Device = "auto",
-    engine: network.Engine = "auto",
-    precision: network.Precision = "auto",
-    threads: network.Threads = None,
-    batch_size: network.BatchSize = None,
-    workers: network.Workers = None,
-    activation: network.Activation = None,
     format: Format = "auto",
     output: Output = Path("explained"),
     overwrite: Overwrite = False,
@@ -150,12 +119,12 @@ def command(
     from vggcli.images.process import own_process
 
     request = ExplainRequest(
-        inputs=tuple(inputs or ()),
-        recursive=recursive,
-        files_from=files_from,
-        null=null,
-        column=column,
-        settings=options.settings(context.params),
+        inputs=tuple(named.inputs or ()),
+        recursive=named.recursive,
+        files_from=named.files_from,
+        null=named.null,
+        column=named.column,
+        settings=opening.settings,
         top_k=top_k,
         classes=tuple(classes or ()),
         layer=layer,
@@ -165,9 +134,9 @@ def command(
         overwrite=overwrite,
         raw=raw,
         max_errors=0 if fail_fast else max_errors,
-        allow_empty=allow_empty,
+        allow_empty=named.allow_empty,
         quiet=quiet,
     )
-    with Console() as console, own_process(max_pixels):
+    with Console() as console, own_process(opening.max_pixels):
         code = run(request, console)
     raise typer.Exit(code)
