@@ -16,7 +16,7 @@ from vggcli.images.decode import Decoding
 from vggcli.images.item import Input, file_of, named
 from vggcli.images.recipe import Recipe
 from vggcli.images.refused import Refused
-from vggcli.images.thumbnail import STEPS, ThumbnailLoader
+from vggcli.images.thumbnail import STEPS, ThumbnailLoader, Thumbnails
 from vggcli.output import finished
 from vggcli.output.sidecar import sidecar_path
 from vggcli.run.no_network import NoNetwork
@@ -64,7 +64,7 @@ def report(request: ReportRequest, console: Console) -> int:
     sources = [predictions, sidecar_path(predictions)]
     check_page(request.output, "-o", replace=request.overwrite, inputs=(), sources=sources)
     say: Callable[[str], None] = (lambda text: None) if request.quiet else console.note
-    with Report(request.output, thumbnails=not request.no_thumbnails) as page:
+    with Report(request.output, None if request.no_thumbnails else Thumbnails(STEPS)) as page:
         with console.progress(not request.quiet) as progress:
             records = islice(finished.read_records(predictions), request.limit)
             for _ in add_records(page, records, request.decoding, request.workers):
@@ -90,7 +90,7 @@ def add_records(
     Returns:
         The records that the page has, one by one.
     """
-    if not page.has_thumbnails:
+    if page.thumbnails is None:
         for record in records:
             page.take(record, None)
             yield record
@@ -104,7 +104,9 @@ def add_records(
 
     # Large JPEGs are decoded at a reduced scale: nobody sees the difference.
     loader = ThumbnailLoader(replace(decoding, recipe=Recipe(size=STEPS[0].side), fast=True))
-    pipeline = Pipeline(inputs(), loader.with_thumbnails(page.thumbnails), NoNetwork, workers=workers or max(2, cores()))
+    pipeline = Pipeline(
+        inputs(), loader.with_thumbnails(page.thumbnails), NoNetwork, workers=workers or max(2, cores())
+    )
     try:
         for result in pipeline.results():
             record = waiting.popleft()

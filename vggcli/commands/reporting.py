@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from vggcli import files
 from vggcli.errors import UsageError, VggError
-from vggcli.images.thumbnail import STEPS, Thumbnail, Thumbnails
+from vggcli.images.thumbnail import Thumbnail, Thumbnails
 from vggcli.output.report.page import Title, check_installed, write_page
 from vggcli.output.report.spool import Spool
 from vggcli.output.report.tally import Tally
@@ -25,8 +26,8 @@ _SETTINGS = {
     "weights": "weights",
     "weights_fingerprint": "fingerprint",
     "dialect": "key layout",
-    "preprocessing": "images",
-    "recipe_source": "as said by",
+    "preprocessing": "recipe",
+    "recipe_source": "recipe from",
     "engine": "engine",
     "device": "device",
     "precision": "precision",
@@ -43,18 +44,16 @@ class Report:
 
     Args:
         path: of the page.
-        thumbnails: whether the images are shown.
+        thumbnails: what makes them; None for a page without.
 
     Attributes:
         tally: of the records taken.
-        has_thumbnails: whether the images are shown.
-        thumbnails: what makes them.
     """
 
-    def __init__(self, path: Path, *, thumbnails: bool = True) -> None:
-        self.path, self.tally, self.has_thumbnails = path, Tally(), thumbnails
-        self.thumbnails = Thumbnails(STEPS if thumbnails else ())
-        self._spool = Spool(path, self.thumbnails)
+    def __init__(self, path: Path, thumbnails: Thumbnails | None) -> None:
+        self.path, self.thumbnails, self.tally = path, thumbnails, Tally()
+        files.remove_stale(path.parent)
+        self._spool = Spool(path, thumbnails)
 
     def __enter__(self) -> Report:
         return self
@@ -62,6 +61,10 @@ class Report:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what waits for the page's end."""
         self._spool.close()
 
     def take(self, record: Record, thumbnail: Thumbnail | None) -> None:

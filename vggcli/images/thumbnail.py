@@ -35,7 +35,13 @@ class Step(NamedTuple):
 
 
 # From large to small: a photograph takes about 7, 3, 2, 1.3 and 0.7 KB.
-STEPS = (Step(224, "JPEG", 75), Step(160, "WEBP", 60), Step(128, "WEBP", 55), Step(96, "WEBP", 50), Step(64, "WEBP", 50))
+STEPS = (
+    Step(224, "JPEG", 75),
+    Step(160, "WEBP", 60),
+    Step(128, "WEBP", 55),
+    Step(96, "WEBP", 50),
+    Step(64, "WEBP", 50),
+)
 _METHOD = 2  # of WebP: slower ones save a few per cent more
 
 
@@ -64,18 +70,19 @@ class Thumbnails:
         preview: width and height of the box that previews fit into, in pixels.
 
     Attributes:
+        steps: as given; emptied, no more are made.
         step: which of them is made; whoever counts the bytes moves it on.
     """
 
     def __init__(self, steps: Sequence[Step] = (), preview: tuple[int, int] | None = None) -> None:
-        self._steps, self._preview, self.step = tuple(steps), preview, 0
+        self.steps, self._preview, self.step = tuple(steps), preview, 0
 
     def __call__(self, picture: Image.Image) -> Thumbnail | None:
         """Those of a picture in mode RGB or L; None when they cannot be made, which is no fault of the image."""
         try:
             encoded = b""
-            if self._steps:
-                step = self._steps[min(self.step, len(self._steps) - 1)]
+            if steps := self.steps:
+                step = steps[min(self.step, len(steps) - 1)]
                 picture = fitted(picture, (step.side, step.side))
                 encoded = encode(picture, step)
             if self._preview is None:

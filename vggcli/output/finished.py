@@ -59,13 +59,16 @@ def settings_of(path: Path) -> dict[str, Any]:
     return settings
 
 
-def read_records(path: Path) -> Iterator[Record]:
+def read_records(path: Path, format: Format | None = None) -> Iterator[Record]:
     """The records of a file, in order and one at a time; a last line that a kill has torn is passed over.
+
+    Args:
+        format: None for what its ending says.
 
     Raises:
         UsageError: see `format_of`; a line that `vgg predict` does not write; pyarrow is missing.
     """
-    format = format_of(path)
+    format = format or format_of(path)
     try:
         if format == "parquet":
             yield from _from_parquet(path)
@@ -93,9 +96,7 @@ def _from_json(file: BinaryIO, path: Path) -> Iterator[Record]:
     return _each(_lines(file), lambda line: _of_object(parse_json(line, LONGEST_LINE)), path)
 
 
-def _each(
-    lines: Iterable[tuple[int, str]], read: Callable[[str], Record], path: Path
-) -> Iterator[Record]:
+def _each(lines: Iterable[tuple[int, str]], read: Callable[[str], Record], path: Path) -> Iterator[Record]:
     for number, line in lines:
         try:
             yield read(line)

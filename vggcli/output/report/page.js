@@ -21,6 +21,8 @@
   const sure = (row) => (isFailed(row) || row[2].length === 0 ? -1 : row[2][1]);
   const percent = (millionths) =>
     millionths < 0 ? "not a number" : millionths >= 500 || millionths === 0 ? (millionths / 10000).toFixed(1) + " %" : "<0.1 %";
+  // The table's own colours, from the same probabilities.
+  const tone = (row) => (isFailed(row) ? "failed" : sure(row) >= 750000 ? "good" : sure(row) >= 400000 ? "fair" : "poor");
   const count = (number) => number.toLocaleString("en");
 
   const uses = new Map();
@@ -56,6 +58,7 @@
   function emptyCard() {
     const card = make("div", null, "card");
     card.setAttribute("role", "option");
+    card.setAttribute("aria-selected", "false");
     const picture = make("div", card, "picture");
     const image = make("img", picture);
     image.alt = "";
@@ -68,8 +71,8 @@
     return { card, image, said, facts, bars, head: make("span", name), tail: make("span", name) };
   }
 
-  function bar(parent) {
-    const line = make("div", parent, "class");
+  function bar(parent, isFirst) {
+    const line = make("div", parent, isFirst ? "class first" : "class");
     return { line, name: make("span", line), number: make("b", line), fill: make("i", line) };
   }
 
@@ -82,8 +85,7 @@
   function fill(parts, number) {
     const row = rows[number];
     const failed = isFailed(row);
-    const probability = sure(row);
-    parts.card.className = "card " + (failed ? "failed" : probability >= 750000 ? "good" : probability >= 400000 ? "fair" : "poor");
+    parts.card.className = "card " + tone(row);
     const source = failed ? "" : thumbnail(number);
     parts.image.hidden = !source;
     if (source) parts.image.src = source;
@@ -103,7 +105,7 @@
 
   function fillFacts(parts, row, failed) {
     const shown = failed ? 0 : Math.min(BARS, row[2].length / 2);
-    while (parts.bars.length < shown) parts.bars.push(bar(null));
+    while (parts.bars.length < shown) parts.bars.push(bar(null, parts.bars.length === 0));
     const lines = parts.bars.slice(0, shown).map((one, rank) => {
       fillBar(one, row[2][2 * rank], row[2][2 * rank + 1]);
       return one.line;
@@ -175,11 +177,18 @@
     return parts;
   }
 
+  let marked = null;
   function mark() {
-    for (const [place, parts] of shown) {
-      parts.card.classList.toggle("here", place === here);
-      parts.card.setAttribute("aria-selected", place === here);
+    const card = shown.has(here) ? shown.get(here).card : null;
+    if (marked && marked !== card) {
+      marked.classList.remove("here");
+      marked.setAttribute("aria-selected", "false");
     }
+    if (card) {
+      card.classList.add("here");
+      card.setAttribute("aria-selected", "true");
+    }
+    marked = card;
     if (shown.has(here)) grid.setAttribute("aria-activedescendant", "c" + here);
     else grid.removeAttribute("aria-activedescendant");
   }
@@ -352,10 +361,11 @@
     $("d-path").textContent = row[0];
     const about = failed ? `${row[1]}: ${row[2]}` : row[1] ? "cut short: its data end early" : "";
     $("d-note").textContent = `${count(here + 1)} of ${count(view.length)}${about ? " · " + about : ""}`;
+    $("d-classes").className = tone(row);
     $("d-classes").replaceChildren();
     if (!failed) {
       for (let at = 0; at < row[2].length; at += 2) {
-        const parts = bar(make("li", $("d-classes")));
+        const parts = bar(make("li", $("d-classes")), at === 0);
         fillBar(parts, row[2][at], row[2][at + 1]);
         parts.line.title = `class ${classes[row[2][at]][0]}, probability ${(row[2][at + 1] / 1000000).toFixed(6)}`;
       }
@@ -441,6 +451,7 @@
 
   // On paper: plain cards instead of the grid.
   addEventListener("beforeprint", () => {
+    $("overview").open = true;
     const cards = view.slice(0, PRINTED).map((number) => {
       const parts = emptyCard();
       parts.image.decoding = "sync";
@@ -452,10 +463,15 @@
     $("printed-note").textContent = `The first ${count(PRINTED)} of ${count(view.length)} images.`;
   });
   addEventListener("afterprint", () => {
+    fold();
     $("printed").replaceChildren();
     $("printed-note").hidden = true;
   });
 
+  const isNarrow = matchMedia("(max-width: 860px)");
+  const fold = () => ($("overview").open = !isNarrow.matches);
+  isNarrow.addEventListener("change", fold);
+  fold();
   const byName = byUse.slice().sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   for (const number of byName) make("option", $("class"), "", `${nameOf(number)} (${count(classes[number][2])})`).value = number;
   buildBins();

@@ -140,7 +140,9 @@ def _limits(given: Spool, fitting: Spool, tally: Tally) -> tuple[str, ...]:
     limits = []
     most = f"the page stays under {MOST_BYTES // 1_000_000} MB"
     if given.rows < tally.images:
-        limits.append(f"{given.rows:,} of {tally.images:,} images are listed, evenly chosen: {most}; the counts are of all")
+        limits.append(
+            f"{given.rows:,} of {tally.images:,} images are listed, evenly chosen: {most}; the counts are of all"
+        )
     if fitting.pictures < given.pictures:
         limits.append(f"{fitting.pictures:,} of {given.pictures:,} thumbnails are shown, evenly chosen: {most}")
     elif fitting is not given:

@@ -1,4 +1,4 @@
-"""The thumbnails of a page brought to the room that it has: smaller ones first, then those of a sample of the images."""
+"""The thumbnails of a page brought to the room that it has: smaller ones first, then those of some of the images."""
 
 from __future__ import annotations
 

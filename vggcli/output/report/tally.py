@@ -64,9 +64,7 @@ class Tally:
 
     def classes(self) -> list[list[Any]]:
         """[index, name, images that it is the best class of] of every class that occurs."""
-        return [
-            [index, _short(label), self._counts[number]] for (index, label), number in self._numbers.items()
-        ]
+        return [[index, _short(label), self._counts[number]] for (index, label), number in self._numbers.items()]
 
     def most_common_reasons(self) -> list[tuple[str, str, int]]:
         """Kind, message and how often."""
