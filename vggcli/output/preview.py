@@ -36,7 +36,7 @@ class Box(NamedTuple):
     @classmethod
     def of(cls, width: int) -> Box:
         """That of a terminal of so many columns: a cell is twice as high as wide, a photograph 4 to 3."""
-        return cls(24, 9) if width >= 100 else cls(16, 6) if width >= 56 else cls(10, 4) if width >= 40 else cls(0, 0)
+        return cls(24, 9) if width >= 100 else cls(18, 7) if width >= 64 else cls(10, 4) if width >= 40 else cls(0, 0)
 
     @property
     def pixels(self) -> tuple[int, int]:

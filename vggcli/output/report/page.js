@@ -12,6 +12,7 @@
 
   // What is asked for, and what is shown for it: numbers of rows.
   const asked = { query: "", class: -1, low: 0, high: 100, show: "all", sort: "input", kind: "" };
+  let words = [];
   let view = [];
   let here = 0; // the place in the view that keys move
 
@@ -231,27 +232,28 @@
     return orders[asked.sort];
   }
 
-  function matches(number) {
+  const isProbable = (value) => (asked.low <= 0 && asked.high >= 100) || (value >= asked.low * 10000 && value <= asked.high * 10000);
+
+  // Whether a row is asked for; a histogram leaves out what is asked of itself, so that it shows what else there is.
+  function matches(number, leaveOut) {
     const row = rows[number];
     const failed = isFailed(row);
     if (asked.show === "ok" && failed) return false;
     if (asked.show === "failed" && !failed) return false;
     if (asked.kind && row[1] !== asked.kind) return false;
-    if (asked.class >= 0 && best(row) !== asked.class) return false;
-    if (asked.low > 0 || asked.high < 100) {
-      const value = sure(row);
-      if (value < asked.low * 10000 || value > asked.high * 10000) return false;
-    }
-    return asked.query.split(/\s+/).every((word) => textOf(number).includes(word));
+    if (asked.class >= 0 && best(row) !== asked.class && leaveOut !== "class") return false;
+    if (!isProbable(sure(row)) && leaveOut !== "sure") return false;
+    return words.every((word) => textOf(number).includes(word));
   }
 
   function refresh() {
-    view = order().filter(matches);
+    words = asked.query.split(/\s+/);
+    view = order().filter((number) => matches(number));
     here = 0;
     measure();
     $("count").textContent = view.length === rows.length ? `${count(rows.length)} images` : `${count(view.length)} of ${count(rows.length)} images`;
     $("none").hidden = view.length > 0;
-    $("reset").hidden = view.length === rows.length && !asked.query && asked.show === "all";
+    $("everything").hidden = view.length === rows.length && !asked.query && asked.show === "all";
     overlay();
     const top = grid.getBoundingClientRect().top;
     if (top < 0) scrollBy(0, top - $("tools").offsetHeight);
@@ -260,7 +262,7 @@
 
   // The histograms: all images pale, those shown on top.
   const binButtons = [];
-  const classButtons = [];
+  let showsAllClasses = false;
   const highestBin = Math.max(1, ...bins);
   const binWidth = 100 / bins.length;
   const byUse = classes.map((_, number) => number).filter((number) => classes[number][2] > 0);
@@ -287,44 +289,49 @@
     });
   }
 
-  function buildClasses(most) {
-    for (const number of byUse.slice(classButtons.length, most)) {
-      const button = make("button", $("classes"));
-      button.type = "button";
-      make("span", button, "", nameOf(number));
-      make("b", button, "", count(classes[number][2]));
-      make("i", button).style.width = (100 * classes[number][2]) / classes[byUse[0]][2] + "%";
-      button.title = nameOf(number);
-      classButtons.push({ button, number, part: make("i", button) });
-      button.addEventListener("click", () => {
-        $("class").value = asked.class === number ? -1 : number;
-        read();
-      });
-    }
-    $("more").hidden = byUse.length <= FEW_CLASSES;
-    $("more").textContent = classButtons.length < byUse.length ? `all ${count(byUse.length)} classes` : "fewer classes";
-  }
-
   function overlay() {
     const inBin = new Array(bins.length).fill(0);
     const inClass = new Map();
-    for (const number of view) {
-      const value = sure(rows[number]);
-      if (best(rows[number]) < 0) continue;
-      inBin[Math.min(bins.length - 1, Math.floor((Math.max(0, value) * bins.length) / 1000000))]++;
-      inClass.set(best(rows[number]), (inClass.get(best(rows[number])) || 0) + 1);
-    }
+    rows.forEach((row, number) => {
+      if (best(row) < 0) return;
+      if (matches(number, "sure")) inBin[Math.min(bins.length - 1, Math.floor((Math.max(0, sure(row)) * bins.length) / 1000000))]++;
+      if (matches(number, "class")) inClass.set(best(row), (inClass.get(best(row)) || 0) + 1);
+    });
     const share = data.images / Math.max(1, rows.length); // of a sample, its share stands for all
     binButtons.forEach(({ button, part }, at) => {
       part.style.height = inBin[at] ? Math.min(100, Math.max(3, (100 * inBin[at] * share) / highestBin)) + "%" : 0;
       const isOn = Math.abs(asked.low - at * binWidth) < 1e-9 && Math.abs(asked.high - (at + 1) * binWidth) < 1e-9;
       button.setAttribute("aria-pressed", isOn);
     });
-    for (const { button, number, part } of classButtons) {
-      part.style.width = Math.min(100, (100 * (inClass.get(number) || 0) * share) / classes[byUse[0]][2]) + "%";
-      button.setAttribute("aria-pressed", asked.class === number);
-    }
+    listClasses(inClass, share);
     for (const button of document.querySelectorAll("[data-kind]")) button.setAttribute("aria-pressed", button.dataset.kind === asked.kind);
+  }
+
+  // The most frequent classes among what is asked for, each with how many there are of it in all.
+  function listClasses(inClass, share) {
+    const sorted = byUse.slice().sort((a, b) => (inClass.get(b) || 0) - (inClass.get(a) || 0));
+    const listed = showsAllClasses ? sorted : sorted.slice(0, FEW_CLASSES);
+    if (asked.class >= 0 && !listed.includes(asked.class)) listed.push(asked.class);
+    const most = Math.max(1, ...listed.map((number) => classes[number][2]));
+    const buttons = listed.map((number) => {
+      const [, , all] = classes[number];
+      const part = inClass.get(number) || 0;
+      const button = make("button", null);
+      button.type = "button";
+      make("span", button, "", nameOf(number));
+      make("b", button, "", part * share === all || rows.length < data.images ? count(all) : `${count(part)} of ${count(all)}`);
+      make("i", button).style.width = (100 * all) / most + "%";
+      make("i", button).style.width = Math.min(100, (100 * part * share) / most) + "%";
+      button.title = nameOf(number);
+      button.dataset.class = number;
+      button.setAttribute("aria-pressed", asked.class === number);
+      return button;
+    });
+    const focused = document.activeElement && document.activeElement.dataset.class;
+    $("classes").replaceChildren(...buttons);
+    if (focused !== undefined) (buttons.find((button) => button.dataset.class === focused) || grid).focus({ preventScroll: true });
+    $("more").hidden = byUse.length <= FEW_CLASSES;
+    $("more").textContent = showsAllClasses ? "fewer classes" : `all ${count(byUse.length)} classes`;
   }
 
   function read() {
@@ -426,15 +433,20 @@
   $("d-image").addEventListener("load", markTiny);
   $("tools").addEventListener("submit", (event) => event.preventDefault());
   $("tools").addEventListener("input", read);
-  $("reset").addEventListener("click", (event) => {
+  $("everything").addEventListener("click", (event) => {
     event.preventDefault();
     reset();
   });
   $("more").addEventListener("click", () => {
-    const all = classButtons.length < byUse.length;
-    if (!all) for (const { button } of classButtons.splice(FEW_CLASSES)) button.remove();
-    buildClasses(all ? byUse.length : FEW_CLASSES);
+    showsAllClasses = !showsAllClasses;
     overlay();
+  });
+  $("classes").addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const number = Number(button.dataset.class);
+    $("class").value = asked.class === number ? -1 : number;
+    read();
   });
   for (const button of document.querySelectorAll("[data-kind]")) {
     button.addEventListener("click", () => {
@@ -475,7 +487,6 @@
   const byName = byUse.slice().sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   for (const number of byName) make("option", $("class"), "", `${nameOf(number)} (${count(classes[number][2])})`).value = number;
   buildBins();
-  buildClasses(FEW_CLASSES);
   refresh();
 
   // Thumbnails that the browser has read meanwhile.

@@ -89,5 +89,4 @@ def bin_of(probability: float) -> int:
 
 
 def _short(text: str) -> str:
-    text = escape(text)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
+    return escape(text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}")
