@@ -132,7 +132,8 @@ def check_page(path: Path, option: str, *, replace: bool, inputs: Sequence[str],
 
 def _title(settings: Sequence[tuple[str, str]]) -> str:
     known = dict(settings)
-    return f"{known['network']}, {known['weights']}" if {"network", "weights"} <= known.keys() else "Predictions"
+    names = [known[name] for name in ("network", "weights") if name in known]
+    return ", ".join(dict.fromkeys(names)) or "Predictions"
 
 
 def _megabytes(size: int) -> str:
