@@ -18,7 +18,8 @@ import vggcli
 from vggcli.cli.group import VERBS
 
 PACKAGE = Path(vggcli.__file__).parent
-HEAVY = "torch torchvision openvino pyarrow httpx fsspec rich PIL numpy safetensors sklearn matplotlib ray".split()
+HEAVY = """torch torchvision openvino pyarrow httpx fsspec rich PIL numpy safetensors sklearn matplotlib ray
+    jinja2""".split()
 # Modules about torch itself, imported only by functions that need it.
 ABOUT_TORCH = ("vggcli.network.module",)
 # The rooms, each below those that it may import from; a dot is the package's root.

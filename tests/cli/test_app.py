@@ -22,12 +22,13 @@ from vggcli.cli import app, options
 from vggcli.commands import list as list_command
 from vggcli.network.zoo import VARIANTS
 
-COMMANDS = ("predict", "explain", "evaluate", "quantize", "compare", "inspect", "download", "list", "summary")
+COMMANDS = tuple("predict report explain evaluate compare quantize inspect download list summary".split())
 OPTIONS = {
     "predict": """-a --arch -w --weights --labels -k --top-k -d --device --engine --precision --resize --no-exif
         --allow-truncated --max-pixels --max-bytes --fast-decode -b --batch-size -j --workers -r --recursive
         --files-from -0 --null -f --format -o --output --resume --overwrite --fail-fast --max-errors --offline
-        --mirror""",
+        --mirror --report --show --calibration""",
+    "report": "-o --output --overwrite --limit --no-thumbnails --max-pixels --max-bytes --no-exif -j --workers -q",
     "explain": """-w --weights --labels -k --top-k --class --layer --method --raw -o --output --overwrite
         -f --format -r --recursive --files-from --recipe --fail-fast --max-errors -q --quiet""",
     "evaluate": """--predictions -f --format --html --confusion --calibrate --calibration --seed --mistakes --overwrite

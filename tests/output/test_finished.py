@@ -1,80 +1,96 @@
-"""What `vgg predict` wrote, read back whole."""
+"""Predictions of a finished run, read back: the same records from every format, and nobody else's file."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from sink_examples import RECORDS, SETTINGS, TOP_2, VectorCodec
 
 from vggcli.errors import UsageError
-from vggcli.output.finished import read_records, read_settings
-from vggcli.output.predictions import PredictionCodec
-from vggcli.output.sinks import open_sink
-from vggcli.records import Failure, Prediction, Record
+from vggcli.output.finished import read_records, settings_of
+from vggcli.output.resume import open_output
+from vggcli.records import Prediction, Record
 
-RECORDS = (
-    Record("a.png", (Prediction(1, 3, "three", 0.75), Prediction(2, 0, "=zero\t,", 0.125))),
-    Record("b\udcff\n.png", failure=Failure("missing", "there is no such file: really")),
-    Record("=c.png", (Prediction(1, 1, "o\\ne", 0.5), Prediction(2, 2, "\u202etwo", 0.25)), truncated=True),
-    Record("a.png", (Prediction(1, 3, "three", 0.75), Prediction(2, 0, "=zero\t,", 0.125))),
+EMPTY = Record("none\\left.jpg")
+ALL = (*RECORDS, EMPTY, Record("=1+1.jpg", (Prediction(1, 7, "-x", 0.5),), truncated=True))
+PREDICTION = (
+    '{"path": "a", "status": "ok", "predictions": [{"rank": 1, "index": 1, "label": "x", "probability": 0.5}]}\n'
 )
 
 
-def written(folder: Path, format: str, records: tuple[Record, ...] = RECORDS, min_prob: float = 0.0) -> Path:
-    path = folder / f"r.{format}"
-    sink = open_sink(format, path, PredictionCodec(2, min_prob))
-    for record in records:
-        sink.write(record)
-    sink.close()
+def written(path: Path, format: str) -> Path:
+    with open_output(format, path, type(TOP_2)(2, 0.1), SETTINGS) as output:
+        for record in ALL:
+            output.write(record)
     return path
 
 
-@pytest.mark.parametrize("format", ["jsonl", "csv", "tsv", "parquet"])
+@pytest.mark.parametrize("format", ["jsonl", "tsv", "csv", "parquet"])
 def test_every_format_gives_the_same_records(format: str, tmp_path: Path) -> None:
-    assert tuple(read_records(str(written(tmp_path, format)))) == RECORDS
+    if format == "parquet":
+        pytest.importorskip("pyarrow")
+    path = written(tmp_path / f"out.{format}", format)
+
+    def rounded(record: Record) -> tuple[object, ...]:
+        classes = [(p.rank, p.index, p.label, round(p.probability, 6)) for p in record.predictions]
+        return record.path, classes, record.failure, record.truncated
+
+    assert list(map(rounded, read_records(path))) == list(map(rounded, ALL))
+    assert settings_of(path)["weights"] == SETTINGS.weights
 
 
-@pytest.mark.parametrize("format", ["jsonl", "csv", "tsv"])
-def test_records_that_min_prob_has_shortened(format: str, tmp_path: Path) -> None:
-    records = tuple(Record(f"{count}.png", RECORDS[0].predictions[:count]) for count in (0, 1, 2, 1))
+def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
+    path = written(tmp_path / "out.jsonl", "jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
 
-    assert tuple(read_records(str(written(tmp_path, format, records, min_prob=0.1)))) == records
-
-
-@pytest.mark.parametrize("format", ["jsonl", "csv", "tsv"])
-def test_a_torn_last_line_is_passed_over(format: str, tmp_path: Path) -> None:
-    path = written(tmp_path, format)
-    path.write_bytes(path.read_bytes()[:-3])
-
-    assert len(list(read_records(str(path)))) in (3, 4)
+    assert [record.path for record in read_records(path)] == [record.path for record in ALL[:-1]]
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "content", "why"),
     [
-        ("r.jsonl", "[]\n"),
-        ("r.jsonl", '{"path": "a", "status": "ok", "predictions": [{"rank": 1, "index": "x"}]}\n'),
-        (
-            "r.jsonl",
-            '{"path": "a", "status": "ok", "predictions": [{"rank":1,"index":1,"label":"x","probability":7}]}\n',
-        ),
-        ("r.csv", "path,label\na,b\n"),
-        ("r.tsv", "a\t2\t1\tone\t0.5\t\n"),
-        ("r.tsv", "a\t1\tx\tone\t0.5\t\n"),
-        ("r.parquet", "no parquet"),
-        ("r.txt", "a"),
+        ("a.jsonl", '{"path": "a.jpg"}\n', "line 1 is not one that vgg predict wrote"),
+        ("a.jsonl", "[]\n", "line 1 is not one that vgg predict wrote"),
+        ("a.jsonl", '{"path": 1, "status": "ok", "predictions": []}\n', "line 1 is not"),
+        ("a.jsonl", '{"path": "a", "status": "ok", "predictions": [{"rank": 1, "index": "x"}]}\n', "line 1 is not"),
+        ("a.jsonl", PREDICTION.replace("0.5", "7"), "line 1 is not"),
+        ("a.jsonl", PREDICTION.replace('"index": 1', '"index": true'), "line 1 is not"),
+        ("a.tsv", "a\t1\tx\tone\t0.5\t\n", "line 1 is not"),
+        ("a.csv", "path,label\na.jpg,cat\n", "line 1 is not"),
+        ("a.csv", "path,rank,index,label,probability,error\na.jpg,2,0,x,0.5,\n", "line 2 is not"),
+        ("a.tsv", "a.jpg\t1\t0\tx\t0.5\t\nb.jpg\t2\t0\tx\t0.5\t\n", "line 2 is not"),
+        ("a.tsv", "a.jpg\t\t\t\t\tno colon\n", "line 1 is not"),
+        ("a.tsv", "\udcff\tx\n", "line 1 is not"),
+        ("a.parquet", "no parquet", "it is not a readable Parquet file"),
+        ("a.html", "", "its ending is none of .tsv, .csv, .jsonl, .ndjson, .parquet"),
+        ("missing/a.csv", None, "there is no such file"),
     ],
 )
-def test_other_files_are_refused(name: str, text: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text)
+def test_what_is_no_file_of_predictions_is_refused(name: str, content: str | None, why: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UsageError) as caught:
+        list(read_records(tmp_path / name))
 
-    with pytest.raises(UsageError, match=r"cannot read the predictions .*vgg predict wrote\."):
-        list(read_records(str(tmp_path / name)))
+    assert caught.value.why.startswith(why)
+    assert caught.value.where == str(tmp_path / name)
 
 
-def test_the_settings_beside_a_file(tmp_path: Path) -> None:
-    (tmp_path / "r.csv.vgg.json").write_text('{"labels": "abc"}')
+def test_a_folder_of_shards_is_to_be_joined_first(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"it is a folder. Make one file of its shards with vgg predict --join"):
+        list(read_records(tmp_path))
 
-    assert read_settings(str(tmp_path / "r.csv")) == {"labels": "abc"}
-    (tmp_path / "r.csv.vgg.json").write_text("[]")
-    assert read_settings(str(tmp_path / "r.csv")) == read_settings(str(tmp_path / "none.csv")) == {}
+
+def test_records_of_another_kind_are_told_by_their_settings(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    (tmp_path / "out.jsonl.vgg.json").write_text(json.dumps({"format": "jsonl", "records": VectorCodec.kind}))
+    with pytest.raises(UsageError, match=f"its records are {VectorCodec.kind}"):
+        settings_of(path)
+    (tmp_path / "out.jsonl.vgg.json").write_text("{")
+    with pytest.raises(UsageError, match=r"cannot read settings .*: it is no JSON"):
+        settings_of(path)
+    (tmp_path / "out.jsonl.vgg.json").unlink()
+    assert settings_of(path) == {}

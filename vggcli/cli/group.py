@@ -18,7 +18,10 @@ from vggcli.cli.options.shared import one_by_one
 from vggcli.errors import StoppedError, UsageError, VggError
 
 # In the order of the help.
-VERBS = ("predict", "explain", "evaluate", "quantize", "compare", "inspect", "download", "list", "summary")
+VERBS = (
+    *("predict", "report", "explain", "evaluate", "compare", "quantize"),
+    *("inspect", "download", "list", "summary"),
+)
 _NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vggcli.analysis.evaluation import EvaluationCounter, Outcome
@@ -31,9 +32,8 @@ def evaluate_predictions(request: EvaluateRequest, console: Console) -> tuple[Li
     """What `commands.evaluate.evaluate` does, from a file of predictions."""
     path = request.predictions
     assert path is not None
-    if not os.path.exists(path):
-        raise UsageError("cannot find", path, "there is no such file", "Check the spelling")
-    kept = finished.read_settings(path)
+    finished.format_of(Path(path))
+    kept = finished.settings_of(Path(path))
     classes = ClassIndex(_names(request, path, kept))
     truth = open_truth(request.source, classes)
     if not count(truth, console):
@@ -130,7 +130,7 @@ class _Run:
         Raises:
             UsageError: a row of another network's classes, or without its best class.
         """
-        for record in finished.read_records(self._path):
+        for record in finished.read_records(Path(self._path)):
             key = _key(record.path or "")
             if key not in self._expected:
                 self.unlabelled += 1

@@ -28,6 +28,7 @@ from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.opening import check_classifies
 
 if TYPE_CHECKING:
+    from vggcli.commands.pictures import Pictures
     from vggcli.output.resume import ResumableOutput
 
 _EMPTY = "there was nothing to classify; with --allow-empty that is no failure"
@@ -55,6 +56,11 @@ def predict(request: Request, console: Console) -> int:
         _check_sources(request, request.output, request.settings.weights)
     say = _nothing if request.quiet else console.note
     access = access_of(request.settings, keeps=request.sort_into is not None)
+    pictures = None
+    if request.report is not None or request.show:
+        from vggcli.commands.pictures import Pictures
+
+        pictures = Pictures(request, format, console)
     sorting = Sorting(
         request.sort_into,
         request.inputs,
@@ -87,11 +93,13 @@ def predict(request: Request, console: Console) -> int:
     check_classifies(classifier.model.reading, classifier.model.path, has_names=classifier.model.has_names)
     if request.output is not None:
         _check_sources(request, request.output, classifier.model.path)
+    if pictures is not None:
+        pictures.check(classifier.model.path)
     for text in classifier.notes:
         # What is known of these weights is said in any case, but not what every run with the demo begins with.
         if not (request.quiet and classifier.model.path == DEMO_FILE):
             console.note(text)
-    run = _Prediction(request, classifier, format, found, sorting, console)
+    run = _Prediction(request, classifier, format, found, sorting, console, pictures)
     code = run.run()
     say_skipped(skipped, console.note, say)
     run.say_hints()
@@ -127,9 +135,11 @@ class _Prediction:
         found: Iterator[discover.Input],
         sorting: Sorting,
         console: Console,
+        pictures: Pictures | None,
     ) -> None:
         self._request, self._classifier, self._format, self._console = request, classifier, format, console
         self._sorting, self._say = sorting, _nothing if request.quiet else console.note
+        self._pictures = pictures
         self._hints: dict[str, str] = {}  # by what may have been meant, the first path that it was said of
         self._selection = classifier.selection(request.top_k, request.min_prob)
         self._began = monotonic()
@@ -140,13 +150,19 @@ class _Prediction:
         self._classified = 0
         self._interruption = Interruption(console, self._say_interrupted)
         # Images decode from here on.
-        self._pipeline = classifier.pipeline(self._todo(found), keeps=request.sort_into is not None)
+        self._pipeline = classifier.pipeline(
+            self._todo(found),
+            keeps=request.sort_into is not None,
+            loader=None if pictures is None else pictures.loader(classifier.loader),
+        )
 
     def run(self) -> int:
         """All records out; the exit code."""
         try:
             with self._interruption.watching(self._pipeline):
                 self._run()
+            if self._pictures is not None:
+                self._pictures.finish()
         except _InterruptedError:
             # The process is about to end, and closing would wait for what runs on the engine.
             self._say_interrupted()
@@ -156,6 +172,8 @@ class _Prediction:
             raise
         finally:
             self._is_over = True
+            if self._pictures is not None:
+                self._pictures.close()
         self._classifier.close()
         return 1 if self._failures or self._sorting.failed else 0
 
@@ -183,17 +201,25 @@ class _Prediction:
         is_kept = request.output is not None
         computing = Computing.of(engine, choice.why(request.settings.precision, self._classifier.model, engine))
         provenance = provenance_of(self._classifier, self._selection, computing, is_kept=is_kept)
+        codec = PredictionCodec(provenance.top_k, provenance.min_prob)
+        if self._pictures is not None:
+            codec = self._pictures.codec(codec, provenance)
         self._output = open_output(
             self._format,
             request.output,
-            PredictionCodec(provenance.top_k, provenance.min_prob),
+            codec,
             provenance,
             resume=request.resume,
             overwrite=request.overwrite,
         )
+        if self._pictures is not None:
+            self._pictures.begin(goes_on=self._output.goes_on)
         self._output_is_open.set()
         try:
-            leaves_room = not request.quiet and (request.output is not None or not self._console.shares_terminal)
+            draws = self._pictures is not None and self._pictures.draws
+            leaves_room = not (request.quiet or draws) and (
+                request.output is not None or not self._console.shares_terminal
+            )
             counts = counting.count(
                 request.inputs,
                 request.files_from,
@@ -214,6 +240,8 @@ class _Prediction:
             self._sorting.take(
                 record, result.item
             )  # before its row is written: a row says that all is done for its input
+            if self._pictures is not None:
+                self._pictures.take(record, result.thumbnail)
             output.write(record)
             if record.failure is None:
                 self._classified += 1
@@ -227,6 +255,7 @@ class _Prediction:
         console = self._console
         # On one terminal the table's row has said it already.
         is_shown = self._format == "table" and self._request.output is None and console.shows_results
+        is_shown |= self._pictures is not None and self._pictures.draws
         if record.failure is not None and record.failure.kind == "missing" and record.path:
             hint = discover.hint(record.path)
             if hint:

@@ -17,6 +17,8 @@ class Request:
         top_k, min_prob: see `Classifier.selection`.
         max_errors: failed inputs after which the run stops; None for never.
         link: make links in `sort_into` instead of copies.
+        report: a page of the run, see `commands.reporting`.
+        show: draw a preview of each image on the terminal.
     """
 
     inputs: tuple[str, ...] = ()
@@ -36,4 +38,6 @@ class Request:
     sort_into: Path | None = None
     link: bool = False
     dry_run: bool = False
+    report: Path | None = None
+    show: bool = False
     quiet: bool = False

@@ -32,7 +32,14 @@ def predict_in_shards(
         VggError: they contradict each other, or as the two verbs.
     """
     if join is not None:
-        given = (ray, "--ray"), (block_size, "--block-size"), (request.inputs, "inputs"), (request.files_from, "lists")
+        given = (
+            (ray, "--ray"),
+            (block_size, "--block-size"),
+            (request.inputs, "inputs"),
+            (request.files_from, "lists"),
+            (request.report, "--report"),
+            (request.show, "--show"),
+        )
         for value, name in given:
             if value:
                 raise UsageError("--join", "", f"it classifies nothing, so it takes no {name}", "Leave them out")
@@ -82,6 +89,11 @@ def _checked(request: Request, where: str | None) -> tuple[str, Format]:
     if request.sort_into is not None or request.dry_run or request.link:
         step = "Join the shards and sort by their rows"
         raise UsageError("--sort-into", "", "a cluster's nodes do not sort images", step)
+    if request.report is not None:
+        step = "Join the shards, and vgg report makes it of them"
+        raise UsageError("--report", "", "a cluster's nodes make no thumbnails", step)
+    if request.show:
+        raise UsageError("--show", "", "a cluster's images are not seen here", "Leave it out")
     if discover.STDIN in request.inputs:
         raise UsageError("cannot take", discover.STDIN, "the nodes of a cluster cannot read it", "Name a file")
     asked = "jsonl" if request.format == "auto" else request.format

@@ -10,6 +10,7 @@ side and beside a host program's own use of Pillow.
 
 from __future__ import annotations
 
+import copy
 import os
 import traceback
 from contextlib import AbstractContextManager
@@ -34,6 +35,8 @@ from vggcli.images.turns import Turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from vggcli.images.thumbnail import Thumbnail, Thumbnails
 
 _FEW_ROWS = 1 << 16  # cost little, whatever the limit
 MAX_PICTURE_SIDE = 1024  # of a picture that is kept beside its pixels: 3 MiB at most
@@ -84,11 +87,13 @@ class Decoded(NamedTuple):
         truncated: the image data ended early, and the missing part was filled up.
         picture: on request the upright picture before it was resized, (H, W, 3) uint8, RGB, its longer side reduced to
             `MAX_PICTURE_SIDE`; else None.
+        thumbnail: of that picture, where the loader makes some.
     """
 
     pixels: NDArray[np.uint8]
     truncated: bool = False
     picture: NDArray[np.uint8] | None = None
+    thumbnail: Thumbnail | None = None
 
 
 class ImageLoader:
@@ -104,6 +109,13 @@ class ImageLoader:
         self.decoding = decoding
         self.keep_picture = keep_picture
         self._budget = budget or Budget()
+        self._thumbnails: Thumbnails | None = None
+
+    def with_thumbnails(self, thumbnails: Thumbnails) -> ImageLoader:
+        """The same loader, with the same budget, that makes thumbnails too."""
+        loader = copy.copy(self)
+        loader._thumbnails = thumbnails
+        return loader
 
     def describe(self) -> str:
         """How images are read, in words for the provenance, e.g. "squash 224"."""
@@ -183,7 +195,7 @@ class ImageLoader:
     def _finished(self, picture: Image.Image, numbers: modes.Numbers | None = None, ended: bool = False) -> Decoded:
         picture = modes.to_eight_bits(picture, numbers)
         # Grey is resized as grey and becomes RGB when it is small: the same numbers in a quarter of the memory.
-        return Decoded(self.arranged(np.asarray(self._fit(picture))), ended, self.kept(picture))
+        return Decoded(self.arranged(np.asarray(self._fit(picture))), ended, self.kept(picture), self.reduced(picture))
 
     def arranged(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """RGB (size, size, 3) or grey (size, size) in the order of the recipe, (size, size, channels)."""
@@ -205,6 +217,10 @@ class ImageLoader:
             size = max(1, round(picture.width * shrinking)), max(1, round(picture.height * shrinking))
             picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
         return np.asarray(modes.to_rgb(picture))
+
+    def reduced(self, picture: Image.Image) -> Thumbnail | None:
+        """The thumbnail of an upright picture, RGB or L, where this loader makes some."""
+        return None if self._thumbnails is None else self._thumbnails(picture)
 
     def _header(self, stream: IO[bytes]) -> ImageFile.ImageFile:
         jpeg.check_scans(stream)

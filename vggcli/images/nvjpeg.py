@@ -118,8 +118,11 @@ class DeviceImageLoader(ImageLoader):
         size = self.decoding.recipe.size
         left, top = round((width - size) / 2), round((height - size) / 2)
         pixels = pixels[0, :, top : top + size, left : left + size].round().clamp(0, 255).to(torch.uint8)
-        picture = self.kept(Image.fromarray(_on_host(image))) if self.keep_picture else None
-        return Decoded(self.arranged(_on_host(pixels)), picture=picture)
+        decoded = Decoded(self.arranged(_on_host(pixels)))
+        if self.keep_picture or self._thumbnails is not None:
+            picture = Image.fromarray(_on_host(image))
+            decoded = decoded._replace(picture=self.kept(picture), thumbnail=self.reduced(picture))
+        return decoded
 
     def _orientation(self, picture: Image.Image) -> int:
         if not self.decoding.exif:

@@ -1,146 +1,201 @@
-"""The records of a finished run of `vgg predict`, read back whole: jsonl, csv, tsv or parquet."""
+"""The predictions of a finished run, read back as records from any format that programs read."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vggcli.errors import UsageError
 from vggcli.json_reader import parse_json, read_json
+from vggcli.output.formats import FOR_ENDINGS, Format
 from vggcli.output.predictions import PredictionCodec
 from vggcli.output.readback import LONGEST_LINE
+from vggcli.output.sidecar import sidecar_path
 from vggcli.records import TRUNCATED, Failure, Prediction, Record
 from vggcli.text import unescape, unguard_formula
 
-_ENDINGS = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-_WHAT = "cannot read the predictions"
-_NEXT = "Give a jsonl, csv, tsv or parquet file that vgg predict wrote"
-_CODEC = PredictionCodec(1)
+_COLUMNS = PredictionCodec.columns
+_STEP = "Give the -o FILE of a vgg predict"
 
 
-def read_records(path: str) -> Iterator[Record]:
-    """Every record of a file, one at a time, in its order; a last line that a kill tore is passed over.
+def format_of(path: Path) -> Format:
+    """The format of a file of predictions, by its ending.
 
     Raises:
-        UsageError: at the first record where the file cannot be read or has another ending than those of the formats;
-            later where a line is not one that `vgg predict` writes.
+        UsageError: it is not there, a folder, or has another ending.
     """
-    format = _ENDINGS.get(Path(path).suffix.lower())
+    if path.is_dir():
+        step = "Make one file of its shards with vgg predict --join"
+        raise UsageError("cannot read predictions", str(path), "it is a folder", step)
+    if not path.exists():
+        raise UsageError("cannot read predictions", str(path), "there is no such file", "Check the spelling")
+    format = FOR_ENDINGS.get(path.suffix.lower())
     if format is None:
-        raise UsageError(_WHAT, path, f"its ending is none of {', '.join(_ENDINGS)}", _NEXT)
+        why = f"its ending is none of {', '.join(FOR_ENDINGS)}"
+        raise UsageError("cannot read predictions", str(path), why, _STEP)
+    return format
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """What a run kept beside its output; empty where nothing is there.
+
+    Raises:
+        UsageError: the records are of another kind, or the settings cannot be read.
+    """
+    try:
+        settings = read_json(sidecar_path(path))
+        if not isinstance(settings, dict):
+            raise ValueError("it is not an object")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        where = str(sidecar_path(path))
+        raise UsageError("cannot read settings", where, str(error), "Remove it, and they are left out") from error
+    kind = settings.get("records", PredictionCodec.kind)
+    if kind != PredictionCodec.kind:
+        raise UsageError("cannot read predictions", str(path), f"its records are {str(kind)[:40]}", _STEP)
+    return settings
+
+
+def read_records(path: Path, format: Format | None = None) -> Iterator[Record]:
+    """The records of a file, in order and one at a time; a last line that a kill has torn is passed over.
+
+    Args:
+        format: None for what its ending says.
+
+    Raises:
+        UsageError: see `format_of`; a line that `vgg predict` does not write; pyarrow is missing.
+    """
+    format = format or format_of(path)
     try:
         if format == "parquet":
-            yield from map(_of_json, map(json.loads, _parquet_lines(path)))
+            yield from _from_parquet(path)
             return
-        with open(path, "rb") as file:
-            lines = _whole_lines(iter(lambda: file.readline(LONGEST_LINE), b""))
-            yield from _of_lines(lines, path) if format == "jsonl" else _of_rows(lines, format, path)
+        with path.open("rb") as file:
+            yield from _from_json(file, path) if format == "jsonl" else _from_rows(file, format, path)
     except OSError as error:
-        raise UsageError(_WHAT, path, (error.strerror or str(error)).lower(), _NEXT) from error
+        why = (error.strerror or str(error)).lower()
+        raise UsageError("cannot read predictions", str(path), why, "Look after the file") from error
 
 
-def read_settings(path: str) -> dict[str, Any]:
-    """The settings of the run that wrote a file, as its sidecar has them; empty where there is none to be read."""
-    from vggcli.output.sidecar import sidecar_path
-
-    try:
-        found = read_json(sidecar_path(Path(path)))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _parquet_lines(path: str) -> Iterator[bytes]:
+def _from_parquet(path: Path) -> Iterator[Record]:
     from vggcli.output.parquet import read_lines
 
     try:
-        yield from read_lines(_CODEC, Path(path), path)
+        for line in read_lines(PredictionCodec(1), path, str(path)):
+            yield _of_object(parse_json(line, LONGEST_LINE))
     except UsageError as error:
-        raise UsageError(_WHAT, path, error.why, _NEXT) from error
+        raise UsageError("cannot read predictions", str(path), error.why, _STEP) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError("cannot read predictions", str(path), "its rows are not those of this tool", _STEP) from error
 
 
-def _whole_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
-            return
-        yield number, line
+def _from_json(file: BinaryIO, path: Path) -> Iterator[Record]:
+    return _each(_lines(file), lambda line: _of_object(parse_json(line, LONGEST_LINE)), path)
 
 
-def _of_lines(lines: Iterable[tuple[int, bytes]], path: str) -> Iterator[Record]:
+def _each(lines: Iterable[tuple[int, str]], read: Callable[[str], Record], path: Path) -> Iterator[Record]:
     for number, line in lines:
         try:
-            yield _of_json(parse_json(line, LONGEST_LINE))
+            yield read(line)
         except (ValueError, KeyError, TypeError) as error:
             raise _foreign(path, number) from error
 
 
-def _of_json(fields: dict[str, Any]) -> Record:
-    """The record of an object that `PredictionCodec.to_json` gave; ValueError, KeyError or TypeError for another."""
-    path = fields["path"]
-    if not isinstance(path, str):
-        raise TypeError("a path is text")
-    if not {"ok": True, "error": False}[fields["status"]]:
-        return Record(path, failure=Failure(str(fields["error"]["kind"]), str(fields["error"]["message"])))
-    found = tuple(_prediction(p["rank"], p["index"], p["label"], p["probability"]) for p in fields["predictions"])
-    return Record(path, found, truncated=bool(fields.get("truncated", False)))
-
-
-def _prediction(rank: object, index: object, label: object, probability: object) -> Prediction:
-    """A prediction of values as they were read; ValueError or TypeError where they are none."""
-    number = math.nan if probability is None else float(probability)  # type: ignore[arg-type]
-    if type(rank) is not int or type(index) is not int or not isinstance(label, str):
-        raise TypeError("no prediction")
-    if number == number and not 0 <= number <= 1:
-        raise ValueError("no probability")
-    return Prediction(rank, index, label, number)
-
-
-def _of_rows(lines: Iterable[tuple[int, bytes]], format: str, path: str) -> Iterator[Record]:
-    """Rows that begin with rank 1, or have none, begin a record."""
-    record: Record | None = None
-    for number, line in lines:
+def _from_rows(file: BinaryIO, format: str, path: Path) -> Iterator[Record]:
+    rows: list[list[str]] = []  # of the record that is not complete yet
+    for number, line in _lines(file):
         try:
-            cells = _cells(line.decode(), format)
+            row = _row(line, format)
             if number == 1 and format == "csv":
-                if cells != list(_CODEC.columns):
+                if row != list(_COLUMNS):
                     raise ValueError("another header")
                 continue
-            name, rank, index, label, probability, error = cells
-            if rank in ("", "1") and record is not None:
-                yield record
-                record = None
-            if rank == "":
-                yield Record(name, failure=_failure(error))
-                continue
-            found = _prediction(int(rank), int(index), label, float(probability))
-            before = record.predictions if record is not None and record.path == name else ()
-            if found.rank != len(before) + 1:
-                raise ValueError("a rank is missing")
-            record = Record(name, (*before, found), truncated=error == TRUNCATED)
-        except (ValueError, TypeError, csv.Error) as wrong:
-            raise _foreign(path, number) from wrong
-    if record is not None:
-        yield record
+            if row[1] in ("", "1"):
+                if rows:
+                    yield _of_rows(rows)
+                rows = []
+            elif not rows or row[0] != rows[0][0] or int(row[1]) != len(rows) + 1:
+                raise ValueError("a row out of its place")
+            rows.append(row)
+            if len(rows) == 1:
+                _of_rows(rows)  # so that a line that is none of ours is named by its own number
+        except (ValueError, csv.Error) as error:
+            raise _foreign(path, number) from error
+    if rows:
+        yield _of_rows(rows)
 
 
-def _cells(line: str, format: str) -> list[str]:
+def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
+    """Whole lines and their numbers; a byte that is no UTF-8 makes a line that is none of ours."""
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
+        if line.endswith(b"\n"):
+            yield number, line.decode("utf-8", "replace").rstrip("\r\n")
+        elif len(line) == LONGEST_LINE:
+            yield number, ""
+
+
+def _row(line: str, format: str) -> list[str]:
+    if format == "csv":
+        (cells,) = csv.reader([line], strict=True)
+    else:
+        cells = line.split("\t")
+    if len(cells) != len(_COLUMNS):
+        raise ValueError("not the columns of this tool")
+    texts = [unescape(cell) for cell in cells]
     if format == "tsv":
-        return [unescape(cell) for cell in line[:-1].split("\t")]
-    (row,) = csv.reader([line], strict=True)
-    cells: Sequence[tuple[str, str]] = list(zip(_CODEC.columns, map(unescape, row), strict=True))
-    return [unguard_formula(cell) if column in _CODEC.text_columns else cell for column, cell in cells]
+        return texts
+    texts_of_strangers = PredictionCodec.text_columns
+    return [
+        unguard_formula(cell) if column in texts_of_strangers else cell
+        for column, cell in zip(_COLUMNS, texts, strict=True)
+    ]
 
 
-def _failure(error: str) -> Failure | None:
-    if error in ("", TRUNCATED):
-        return None  # no class was probable enough
-    kind, _, message = error.partition(": ")
-    return Failure(kind, message)
+def _of_rows(rows: list[list[str]]) -> Record:
+    path, rank, *_, error = rows[0]
+    if rank == "":
+        if error in ("", TRUNCATED):
+            return Record(path, truncated=error == TRUNCATED)
+        kind, colon, message = error.partition(": ")
+        if not colon:
+            raise ValueError("no failure of this tool")
+        return Record(path, failure=Failure(kind, message))
+    predictions = tuple(
+        _prediction(int(rank), int(index), label, float(probability)) for _, rank, index, label, probability, _ in rows
+    )
+    return Record(path, predictions, truncated=error == TRUNCATED)
 
 
-def _foreign(path: str, line: int) -> UsageError:
-    return UsageError(_WHAT, path, f"line {line} is not one that vgg predict writes", _NEXT)
+def _of_object(fields: dict[str, Any]) -> Record:
+    path, status = _text(fields["path"]), fields["status"]
+    if status == "error":
+        error = fields["error"]
+        return Record(path, failure=Failure(_text(error["kind"]), _text(error["message"])))
+    if status != "ok":
+        raise ValueError("no status of this tool")
+    predictions = tuple(_prediction(p["rank"], p["index"], p["label"], p["probability"]) for p in fields["predictions"])
+    return Record(path, predictions, truncated=bool(fields.get("truncated")))
+
+
+def _prediction(rank: Any, index: Any, label: Any, probability: Any) -> Prediction:
+    if type(rank) is not int or type(index) is not int:
+        raise TypeError("not a whole number")
+    number = math.nan if probability is None else float(probability)
+    if not (math.isnan(number) or 0 <= number <= 1):
+        raise ValueError("no probability")
+    return Prediction(rank, index, _text(label), number)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _foreign(path: Path, line: int) -> UsageError:
+    why = f"line {line} is not one that vgg predict wrote"
+    return UsageError("cannot read predictions", str(path), why, _STEP)

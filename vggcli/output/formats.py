@@ -12,7 +12,7 @@ from vggcli.output.stream import is_regular, is_stdout
 Format = Literal["table", "tsv", "csv", "jsonl", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 FOR_PROGRAMS = FORMATS[1:]
-_ENDINGS: dict[str, Format] = {
+FOR_ENDINGS: dict[str, Format] = {
     ".tsv": "tsv",
     ".csv": "csv",
     ".jsonl": "jsonl",
@@ -48,10 +48,10 @@ def choose_format(asked: str, output: Path | None, is_terminal: bool, formats: S
 def _format_of_ending(output: Path | None, to_people: bool) -> Format:
     if output is None or is_stdout(output):
         return "table" if to_people else "tsv"
-    format = _ENDINGS.get(output.suffix.lower())
+    format = FOR_ENDINGS.get(output.suffix.lower())
     if not is_regular(output):
         return format if format and format != "parquet" else "tsv"
     if format is None:
-        known = ", ".join(_ENDINGS)
+        known = ", ".join(FOR_ENDINGS)
         raise UsageError("no format for", str(output), f"its ending is none of {known}", "Name the format with -f")
     return format

@@ -65,6 +65,7 @@ class ResumableOutput(Generic[R]):
     Attributes:
         kept: records of an earlier run that stay as they are.
         is_resumable: whether a later run can go on from what this one leaves.
+        goes_on: whether an earlier run has left records.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class ResumableOutput(Generic[R]):
         self._retried: list[bytes] = []  # the new lines of as many of the failed
         self.kept = 0
         self.is_resumable = is_resumable
+        self.goes_on = old is not None
 
     def __enter__(self) -> ResumableOutput[R]:
         return self

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 WIDTH_WITHOUT_TERMINAL = 100
 _SMALLEST = 36  # on a narrower terminal the lines wrap: less of a path or a label says nothing
-_GAP = "  "
+GAP = "  "
 _PERCENT = 6  # "100.0%"
 _LONGEST_LABEL = 32
 # Another class that is less probable is not worth a person's look; files and pipes have it.
 _LEAST_PROBABLE = 0.01
 _EIGHTHS = "▏▎▍▌▋▊▉"
-_RED, _YELLOW, _GREEN, _DIM = 31, 33, 32, 2  # SGR codes
+RED, YELLOW, GREEN, DIM, BOLD = 31, 33, 32, 2, 1  # SGR codes
 
 
 def table_width(is_terminal: bool) -> int:
@@ -57,6 +57,11 @@ def percent(probability: float) -> str:
     return f"{probability:{_PERCENT}.1%}" if probability >= 0.0005 else f"{'<0.1%':>{_PERCENT}}"
 
 
+def colour_of(probability: float) -> int:
+    """The SGR code of how sure it is."""
+    return GREEN if probability >= 0.75 else YELLOW if probability >= 0.4 else RED
+
+
 @dataclass(frozen=True)
 class Layout:
     """Widths in terminal cells; a column of width 0 is left out.
@@ -78,9 +83,9 @@ class Layout:
         """What of a line of `width` cells goes to which column."""
         width = max(width, _SMALLEST)
         bar = 0 if width < 50 else 6 if width < 80 else 10
-        rest = width - bar - (bar > 0) - _PERCENT - 2 * len(_GAP)
+        rest = width - bar - (bar > 0) - _PERCENT - 2 * len(GAP)
         others = rest * 3 // 10 if width >= 110 and top_k > 1 else 0
-        rest -= others + len(_GAP) * (others > 0)
+        rest -= others + len(GAP) * (others > 0)
         label = min(rest * 2 // 5, _LONGEST_LABEL)
         return cls(bar, label, rest - label, others)
 
@@ -92,7 +97,7 @@ class Layout:
     @property
     def before_path(self) -> int:
         """Cells of everything before the path, without the last gap."""
-        return self.numbers + len(_GAP) + self.label
+        return self.numbers + len(GAP) + self.label
 
 
 class TableSink:
@@ -119,15 +124,15 @@ class TableSink:
         """Write the rows of one record; see `Stream.write` for the errors."""
         lines = self._rows(record) if record.failure is None else self._failed(record, f"✗ {record.failure}")
         if record.truncated:
-            indent, room = self._layout.numbers + len(_GAP), self._console.width - self._layout.numbers - len(_GAP)
-            lines += [self._styled(" " * indent + line, _YELLOW) for line in self._wrapped(TRUNCATED, room)]
+            indent, room = self._layout.numbers + len(GAP), self._console.width - self._layout.numbers - len(GAP)
+            lines += [self._styled(" " * indent + line, YELLOW) for line in self._wrapped(TRUNCATED, room)]
         self._stream.write("".join(f"{line}\n" for line in lines).encode())
 
     def close(self, settings: RunSettings | None = None) -> None:
         """Write the footer, what ran, and finish."""
         if settings is not None:
             lines = self._wrapped(settings.describe(), self._console.width)
-            self._stream.write("".join(f"{self._styled(line, _DIM)}\n" for line in lines).encode())
+            self._stream.write("".join(f"{self._styled(line, DIM)}\n" for line in lines).encode())
         self.suspend()
 
     def suspend(self) -> None:
@@ -146,23 +151,23 @@ class TableSink:
         # By hand, since most rows are these and a rich grid costs 5 ms, a quarter of an image's whole time.
         layout, path = self._layout, self._paths.cut(path_of(record))
         if not record.predictions:  # no class is as probable as was asked for
-            return [self._styled(fit("-".rjust(layout.numbers), layout.before_path), _DIM) + _GAP + path]
+            return [self._styled(fit("-".rjust(layout.numbers), layout.before_path), DIM) + GAP + path]
         best, *others = record.predictions
         others = [prediction for prediction in others if prediction.probability >= _LEAST_PROBABLE]
-        code = _GREEN if best.probability >= 0.75 else _YELLOW if best.probability >= 0.4 else _RED
+        code = colour_of(best.probability)
         drawn = f"{bar(best.probability, layout.bar)} " if layout.bar else ""
         cells = [self._styled(drawn + percent(best.probability), code), fit(printable(best.label), layout.label)]
         if not layout.others:
-            return [_GAP.join([*cells, path]), *map(self._other_row, others)]
+            return [GAP.join([*cells, path]), *map(self._other_row, others)]
         texts = (f"{printable(prediction.label)} {prediction.probability:.0%}" for prediction in others)
         one_cell = fit(", ".join(texts), layout.others).rstrip()
-        return [_GAP.join([*cells, fit(path, layout.path), self._styled(one_cell, _DIM)]).rstrip()]
+        return [GAP.join([*cells, fit(path, layout.path), self._styled(one_cell, DIM)]).rstrip()]
 
     def _other_row(self, prediction: Prediction) -> str:
         number = percent(prediction.probability).rjust(self._layout.numbers)
-        return self._styled(f"{number}{_GAP}{fit(printable(prediction.label), self._layout.label).rstrip()}", _DIM)
+        return self._styled(f"{number}{GAP}{fit(printable(prediction.label), self._layout.label).rstrip()}", DIM)
 
     def _failed(self, record: Record, text: str) -> list[str]:
         first, *rest = self._wrapped(text, self._layout.before_path)
         path = self._paths.cut(path_of(record))
-        return [self._styled(line, _RED) for line in (fit(first, self._layout.before_path) + _GAP + path, *rest)]
+        return [self._styled(line, RED) for line in (fit(first, self._layout.before_path) + GAP + path, *rest)]

@@ -18,6 +18,8 @@ from vggcli.images.discover import Input
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vggcli.images.thumbnail import Thumbnail
+
     Outputs = dict[str, NDArray[np.float32]]
 
 
@@ -28,6 +30,7 @@ class Result:
     Attributes:
         outputs: by layer name, float32, shaped (channels, height, width) or (features,); None when the input failed.
         picture: the decoded picture, where the loader was told to keep it.
+        thumbnail: where the loader was told to make them.
     """
 
     item: Input
@@ -35,11 +38,12 @@ class Result:
     error: InputError | None = None
     truncated: bool = False
     picture: NDArray[np.uint8] | None = None
+    thumbnail: Thumbnail | None = None
 
     @property
     def nbytes(self) -> int:
         """What it takes in memory, in bytes."""
-        picture = 0 if self.picture is None else self.picture.nbytes
+        picture = sum(kept.nbytes for kept in (self.picture, self.thumbnail) if kept is not None)
         return picture + self.item.nbytes + sum(array.nbytes for array in (self.outputs or {}).values())
 
 

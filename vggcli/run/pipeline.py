@@ -170,6 +170,7 @@ class Pipeline:
                 if decoded is not None:
                     job.image = decoded.pixels
                     job.result.truncated, job.result.picture = decoded.truncated, decoded.picture
+                    job.result.thumbnail = decoded.thumbnail
                 job.result.error, job.done = failure, True
                 self._say_done()
 

@@ -31,6 +31,22 @@ SortLink = Annotated[
 ]
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what --sort-into would do.", rich_help_panel=OUTPUT)]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Make a page of the run as well, an HTML file with thumbnails.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
+Show = Annotated[
+    bool,
+    typer.Option("--show", help="Draw a small preview of each image on the terminal.", rich_help_panel=OUTPUT),
+]
+
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing but results and failures.", rich_help_panel=OUTPUT)
 ]
@@ -85,6 +101,8 @@ def command(
     sort_into: SortInto = None,
     link: SortLink = False,
     dry_run: DryRun = False,
+    report: Report = None,
+    show: Show = False,
     quiet: records.Quiet = False,
     ray: Ray = None,
     block_size: BlockSize = None,
@@ -122,6 +140,8 @@ def command(
         sort_into=sort_into,
         link=link,
         dry_run=dry_run,
+        report=report,
+        show=show,
         quiet=quiet,
     )
     with Console() as console, own_process(opening.max_pixels):
