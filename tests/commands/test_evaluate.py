@@ -127,7 +127,7 @@ def test_predictions_and_truth_that_do_not_fit(
         ("two", ("--html", "x", "--confusion", "x"), 2, "several files were given that name"),
         ("two", ("--confusion", "no/c.csv"), 4, "cannot write no/c.csv"),
         ("two", ("--confusion", "there.csv"), 2, "will not overwrite there.csv: the file exists. Add --overwrite"),
-        ("two", ("--predictions", "none.csv"), 2, "cannot find none.csv"),
+        ("two", ("--predictions", "none.csv"), 2, "cannot read predictions none.csv: there is no such file"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_computed(
