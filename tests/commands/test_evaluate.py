@@ -160,6 +160,12 @@ def test_copies_under_two_classes_are_said(folder: Path, vgg: Vgg) -> None:
     assert "copy.png are the same image, and said to be" in done.err
 
 
+def test_what_is_no_truth_is_said_before_weights_are_fetched(tmp_path: Path, vgg: Vgg) -> None:
+    done = vgg("evaluate", tmp_path / "none", "--weights", "vgg11", "--offline")
+
+    assert (done.code, "there is no such file or folder" in done.err) == (2, True)
+
+
 def test_only_unreadable_images_and_a_single_class(tmp_path: Path, vgg: Vgg) -> None:
     (tmp_path / "val" / "two").mkdir(parents=True)
     (tmp_path / "val" / "two" / "x.png").write_text("no image")

@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vggcli.analysis.evaluation import EvaluationCounter, outcome
 from vggcli.analysis.truth import Example
 from vggcli.analysis.truth_table import open_truth
@@ -55,6 +57,7 @@ def evaluate(request: EvaluateRequest, console: Console) -> tuple[Listing | None
 
         return evaluate_predictions(request, console)
     choice.check(request.settings.engine, request.settings.device, request.settings.precision)
+    open_truth(request.source, ClassIndex(()))  # what is no truth is said before weights are fetched
     if request.quiet:
         logging.getLogger("vggcli").setLevel(logging.WARNING)
     classifier = Classifier(request.settings, progress=None if request.quiet else console.transfer)
@@ -161,12 +164,11 @@ class _Evaluation:
             return
         assert result.outputs is not None
         logits = result.outputs[self._output]
-        probabilities = to_probabilities(
-            logits, len(classifier.labels), classifier.recipe.activation, classifier.temperature
-        )
-        if not (probabilities == probabilities).all():
+        if not np.isfinite(logits).all():
             self._fail(path, "model", NO_NUMBER, example.group)
             return
+        activation, temperature = classifier.recipe.activation, classifier.temperature
+        probabilities = to_probabilities(logits, len(classifier.labels), activation, temperature)
         exclusive = not classifier.model.has_independent_labels
         self.counter.add(outcome(path, example.index, probabilities, exclusive=exclusive), example.group)
         if self._logits is not None:

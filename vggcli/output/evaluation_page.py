@@ -113,7 +113,8 @@ def _plot(bins: Sequence[Mapping[str, Any]]) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.6))
+    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.92, wspace=0.2)
     FigureCanvasSVG(figure)
     reliability, histogram = figure.subplots(1, 2)
     lows, width = [found["low"] for found in bins], bins[0]["high"] - bins[0]["low"]
