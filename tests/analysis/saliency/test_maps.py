@@ -265,6 +265,8 @@ def test_a_name_means_what_stands_behind_the_convolution() -> None:
     ]
     assert target(plain, "conv2-2") == target(plain, "relu2-2") == target(plain)
     assert target(bare).name == "conv1-1"
+    dropping = numbered([Conv2d("", "", 3, 8), Dropout("", "", 0.1), Activation("", ""), Linear("", "", 8 * 1600, 4)])
+    assert target(dropping).name == "relu1-1"
 
 
 @pytest.mark.parametrize(
