@@ -242,7 +242,8 @@ class _Explaining:
         total = self._explained + failed
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self._failures.items()))
         failures = f", {failed} failed ({kinds})" if failed else ""
-        pictures = f", {self._folder.placed} pictures in {self._request.output}" if self._folder.placed else ""
+        placed = self._folder.placed
+        pictures = f", {placed} picture{'s' * (placed > 1)} in {self._request.output}" if placed else ""
         rate = f", {total / seconds:.1f} images/s" if total else ""
         self._say(f"{self._explained} ok{failures}{pictures}, {seconds:.1f} s{rate}")
 

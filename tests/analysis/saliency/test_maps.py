@@ -136,6 +136,10 @@ NETWORKS = {
         ),
         40,
     ),
+    "norm behind the ReLU": (
+        layers_with(BatchNorm("", "", 16, spatial=True), Pool("", ""), Linear("", "", 16 * 100, CLASSES)),
+        40,
+    ),
     "no pool": (layers_with(Linear("", "", 16 * 400, CLASSES)), 40),
     "as fastai pools": (
         layers_with(
@@ -166,9 +170,9 @@ def test_products_of_matrices_are_the_gradient_of_every_head(architecture: Archi
     "architecture",
     [
         layers_with(Linear("", "", 6400, 20), Activation("", "", "leaky_relu", 0.1), Linear("", "", 20, CLASSES)),
-        layers_with(BatchNorm("", "", 16, spatial=True), Linear("", "", 6400, CLASSES)),
+        layers_with(Pool("", ""), Activation("", "", "gelu"), Linear("", "", 1600, CLASSES)),
     ],
-    ids=["another activation", "batch norm behind the ReLU"],
+    ids=["another activation", "one more in front"],
 )
 def test_what_is_more_than_products_is_left_to_autograd(architecture: Architecture) -> None:
     model = drawn(architecture, 40)
@@ -265,6 +269,8 @@ def test_a_name_means_what_stands_behind_the_convolution() -> None:
     ]
     assert target(plain, "conv2-2") == target(plain, "relu2-2") == target(plain)
     assert target(bare).name == "conv1-1"
+    dropping = numbered([Conv2d("", "", 3, 8), Dropout("", "", 0.1), Activation("", ""), Linear("", "", 8 * 1600, 4)])
+    assert target(dropping).name == "relu1-1"
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,14 @@ class Head:
         linear = steps[first]
         assert isinstance(linear, Linear)
         weight = model.array(f"{linear.key}.weight")
-        for step in steps[:first]:
-            weight = weight * self._scales[step.key]
+        norms = [step for step in steps[:first] if isinstance(step, BatchNorm)]
+        for norm in norms:
+            if not norm.spatial:
+                weight = weight * self._scales[norm.key]
         self._summed = _over_positions(weight, _channels(model.architecture), _concatenates(model.architecture))
+        for norm in norms:
+            if norm.spatial:  # of the maps themselves, where batch norm stands behind the ReLU
+                self._summed = self._summed * self._scales[norm.key]
 
     def channel_gradients(
         self, outputs: Mapping[str, NDArray[np.float32]], place: int, sign: float
@@ -123,13 +128,8 @@ def steps_behind(architecture: Architecture, target: Layer) -> tuple[_Step, ...]
     for layer in layers[layers.index(target) + 1 :]:
         if isinstance(layer, Pool | AdaptiveAvgPool | ConcatPool | Dropout):
             continue
-        if isinstance(layer, BatchNorm):
-            is_known = not layer.spatial
-        elif isinstance(layer, Activation):
-            is_known = layer.function == "relu" and any(isinstance(step, Linear) for step in steps)
-        else:
-            is_known = True
-        if isinstance(layer, Conv2d) or not is_known:
+        begins = not any(isinstance(step, Linear) for step in steps)
+        if isinstance(layer, Conv2d) or (isinstance(layer, Activation) and (begins or layer.function != "relu")):
             return None
         steps.append(layer)
     return tuple(steps) if steps and isinstance(steps[-1], Linear) else None

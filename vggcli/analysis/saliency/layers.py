@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from vggcli.errors import UsageError
 from vggcli.network.architecture import Architecture
-from vggcli.network.layers import Activation, BatchNorm, Conv2d, Layer, Pool
+from vggcli.network.layers import Activation, BatchNorm, Conv2d, Dropout, Layer, Pool
 
 MethodName = Literal["grad-cam", "grad-cam++", "gradient"]
 METHODS: tuple[str, ...] = get_args(MethodName)
@@ -67,7 +67,7 @@ def _end(architecture: Architecture, convolution: Conv2d) -> Layer:
     for layer in layers[layers.index(convolution) + 1 :]:
         if isinstance(layer, Activation):
             return layer
-        if not isinstance(layer, BatchNorm):
+        if not isinstance(layer, BatchNorm | Dropout):
             break
-        end = layer
+        end = layer if isinstance(layer, BatchNorm) else end
     return end
