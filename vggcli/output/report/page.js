@@ -20,6 +20,7 @@
   const isFailed = (row) => typeof row[1] === "string";
   const best = (row) => (isFailed(row) || row[2].length === 0 ? -1 : row[2][0]);
   const sure = (row) => (isFailed(row) || row[2].length === 0 ? -1 : row[2][1]);
+  const sures = Int32Array.from(rows, sure);
   const percent = (millionths) =>
     millionths < 0 ? "not a number" : millionths >= 500 || millionths === 0 ? (millionths / 10000).toFixed(1) + " %" : "<0.1 %";
   // The table's own colours, from the same probabilities.
@@ -224,8 +225,8 @@
         ? (a, b) => collator.compare(rows[a][0], rows[b][0])
         : (a, b) => (rows[a][0] < rows[b][0] ? -1 : rows[a][0] > rows[b][0] ? 1 : 0);
       // What has no probability is last in either order.
-      const bySure = (a, b) => sure(rows[b]) - sure(rows[a]);
-      const byUnsure = (a, b) => (sure(rows[a]) < 0) - (sure(rows[b]) < 0) || sure(rows[a]) - sure(rows[b]);
+      const bySure = (a, b) => sures[b] - sures[a];
+      const byUnsure = (a, b) => (sures[a] < 0) - (sures[b] < 0) || sures[a] - sures[b];
       const compare = { input: null, name: byName, sure: bySure, unsure: byUnsure }[asked.sort];
       orders[asked.sort] = compare ? numbers.sort((a, b) => compare(a, b) || a - b) : numbers;
     }
@@ -242,7 +243,7 @@
     if (asked.show === "failed" && !failed) return false;
     if (asked.kind && row[1] !== asked.kind) return false;
     if (asked.class >= 0 && best(row) !== asked.class && leaveOut !== "class") return false;
-    if (!isProbable(sure(row)) && leaveOut !== "sure") return false;
+    if (!isProbable(sures[number]) && leaveOut !== "sure") return false;
     return words.every((word) => textOf(number).includes(word));
   }
 
@@ -294,7 +295,7 @@
     const inClass = new Map();
     rows.forEach((row, number) => {
       if (best(row) < 0) return;
-      if (matches(number, "sure")) inBin[Math.min(bins.length - 1, Math.floor((Math.max(0, sure(row)) * bins.length) / 1000000))]++;
+      if (matches(number, "sure")) inBin[Math.min(bins.length - 1, Math.floor((Math.max(0, sures[number]) * bins.length) / 1000000))]++;
       if (matches(number, "class")) inClass.set(best(row), (inClass.get(best(row)) || 0) + 1);
     });
     const share = data.images / Math.max(1, rows.length); // of a sample, its share stands for all
