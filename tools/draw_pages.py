@@ -1,6 +1,6 @@
-"""Draw the README's picture of a report: the page of the demo's digits, as chromium shows it.
+"""Draw the README's pictures of the demo's digits: a report, as chromium shows it, and a heat map.
 
-python -m tools.draw_report        (needs the test extra, and chromium)
+python -m tools.draw_pages        (needs the test extra, and chromium)
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PICTURE = ROOT / "docs" / "images" / "report.webp"
+PICTURES = ROOT / "docs" / "images"
+EXPLAINED = "vggcli/demo/digits/eight.png"
 SHOWN = ("predict", "--weights", "demo", "--quiet", "vggcli/demo/digits", "README.md")
 WIDTH, HEIGHT = 1290, 800
 
@@ -24,6 +25,14 @@ def made(folder: Path) -> Path:
     command = [sys.executable, "-m", "vggcli", *SHOWN, "--report", str(page)]
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     return page
+
+
+def heat_map(folder: Path) -> bytes:
+    """What `vgg explain` makes of a digit, as PNG."""
+    command = [sys.executable, "-m", "vggcli", "explain", "--weights", "demo", "--quiet", EXPLAINED, "-o", str(folder)]
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    (picture,) = folder.rglob("eight.png.*.png")
+    return picture.read_bytes()
 
 
 def screenshot(page: Path) -> bytes:
@@ -41,13 +50,14 @@ def screenshot(page: Path) -> bytes:
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the pictures."""
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as folder:
-        png = screenshot(made(Path(folder)))
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    Image.open(io.BytesIO(png)).convert("RGB").save(PICTURE, quality=82, method=6)
+        pngs = {"report": screenshot(made(Path(folder))), "explain": heat_map(Path(folder, "maps"))}
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name, png in pngs.items():
+        Image.open(io.BytesIO(png)).convert("RGB").save(PICTURES / f"{name}.webp", quality=82, method=6)
 
 
 if __name__ == "__main__":
