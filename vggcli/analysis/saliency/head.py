@@ -12,7 +12,7 @@ positions once and for all: 4096 x 25088 numbers become 4096 x 512.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _Step = Linear | BatchNorm | Activation
 _ROWS = 64  # of a matrix that are taken together: 1 MB of 4096 columns, which stays in a core's cache
+_INT8_ROWS = 32  # of a matrix in int8 that are float32 at once: 3 MB of 25088 columns
 
 
 class Head:
@@ -58,12 +59,9 @@ class Head:
         self._scales = {step.key: _scale(model, step) for step in steps if isinstance(step, BatchNorm)}
         linear = steps[first]
         assert isinstance(linear, Linear)
-        weight = model.array(f"{linear.key}.weight")
         norms = [step for step in steps[:first] if isinstance(step, BatchNorm)]
-        for norm in norms:
-            if not norm.spatial:
-                weight = weight * self._scales[norm.key]
-        self._summed = _over_positions(weight, _channels(model.architecture), _concatenates(model.architecture))
+        flat = [self._scales[norm.key] for norm in norms if not norm.spatial]
+        self._summed = np.concatenate([_over_positions(model, block, flat) for block in _blocks(model, linear)])
         for norm in norms:
             if norm.spatial:  # of the maps themselves, where batch norm stands behind the ReLU
                 self._summed = self._summed * self._scales[norm.key]
@@ -135,16 +133,27 @@ def steps_behind(architecture: Architecture, target: Layer) -> tuple[_Step, ...]
     return tuple(steps) if steps and isinstance(steps[-1], Linear) else None
 
 
-def _channels(architecture: Architecture) -> int:
-    return architecture.convolutions[-1].out_channels
+def _blocks(model: Model, linear: Linear) -> Iterator[NDArray[np.float32]]:
+    """A layer's weights (out, in), some rows at a time: in int8 all of them would take four times the file's memory."""
+    key = f"{linear.key}.weight"
+    tensor = None if model.quantization is None else model.quantization.layers.get(linear.key)
+    rows = linear.out_features if tensor is None else _INT8_ROWS
+    for start in range(0, linear.out_features, rows):
+        if tensor is None:
+            yield model.array(key)
+        else:
+            integers = tensor.values.numpy()[start : start + rows]
+            yield integers * tensor.scales()[start : start + rows, None] / tensor.input_scales()
 
 
-def _concatenates(architecture: Architecture) -> bool:
-    return any(isinstance(layer, ConcatPool) for layer in architecture.layers())
-
-
-def _over_positions(weight: NDArray[np.float32], channels: int, concatenates: bool) -> NDArray[np.float32]:
+def _over_positions(
+    model: Model, weight: NDArray[np.float32], scales: Iterable[NDArray[np.float32]]
+) -> NDArray[np.float32]:
     """(out, channels * positions) to (out, channels); of a pool's maxima and averages both belong to one channel."""
+    for scale in scales:
+        weight = weight * scale
+    channels = model.architecture.convolutions[-1].out_channels
+    concatenates = any(isinstance(layer, ConcatPool) for layer in model.architecture.layers())
     shape = (len(weight), 2, channels) if concatenates else (len(weight), channels, -1)
     summed: NDArray[np.float32] = np.einsum("ojc->oc" if concatenates else "ocp->oc", weight.reshape(shape))
     return summed
