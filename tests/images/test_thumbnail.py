@@ -55,6 +55,23 @@ def test_it_is_of_the_upright_picture_and_changes_no_pixel_of_the_network() -> N
     assert np.array_equal(with_thumbnails.pixels, without.pixels)
 
 
+def test_nothing_but_the_picture_is_in_it() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "secret place"
+    said = {
+        "comment": b"secret place",
+        "xmp": b"<x>secret place</x>",
+        "icc_profile": b"secret place" * 20,
+        "exif": exif,
+    }
+    data = saved(gradient(300, 200), "JPEG", **said)
+    assert data.count(b"secret place") > 3
+    for step in STEPS:
+        decoded = ImageLoader(Decoding()).with_thumbnails(Thumbnails([step])).load(as_input(data))
+        assert decoded.thumbnail is not None
+        assert b"secret" not in decoded.thumbnail.encoded
+
+
 def test_what_cannot_be_encoded_has_no_thumbnail_and_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("encoder error")

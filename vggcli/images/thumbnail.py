@@ -43,6 +43,8 @@ STEPS = (
     Step(64, "WEBP", 50),
 )
 _METHOD = 2  # of WebP: slower ones save a few per cent more
+# Whatever a photograph says of its place, its camera and its owner stays behind; Pillow would copy some of it.
+_WITHOUT = {"exif": b"", "icc_profile": b"", "xmp": b"", "comment": b""}
 
 
 class Thumbnail(NamedTuple):
@@ -110,9 +112,9 @@ def encode(picture: Image.Image, step: Step) -> bytes:
     """
     file = io.BytesIO()
     if step.format == "WEBP" and _has_webp():
-        picture.save(file, "WEBP", quality=step.quality, method=_METHOD)
+        picture.save(file, "WEBP", quality=step.quality, method=_METHOD, **_WITHOUT)
     else:
-        picture.save(file, "JPEG", quality=step.quality)
+        picture.save(file, "JPEG", quality=step.quality, **_WITHOUT)
     return file.getvalue()
 
 
