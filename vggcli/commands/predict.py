@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
@@ -24,19 +25,32 @@ from vggcli.images.access import Access
 from vggcli.images.recipe import RECIPES
 from vggcli.output.formats import choose_format
 from vggcli.output.stream import check_file
-from vggcli.records import Record
+from vggcli.records import Failure, Record
+from vggcli.run.batches import Result
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.model import check_classifies
 
 if TYPE_CHECKING:
     from vggcli.output.resume import ResumableOutput
 
-_EMPTY = "there was nothing to classify; with --allow-empty that is no failure"
 _TICK_SECONDS = 0.5  # how often a waiting thread looks for interruptions
 
 
 class _InterruptedError(Exception):
     """SIGINT or SIGTERM came."""
+
+
+class Outcome(Protocol):
+    """What all records say of their input."""
+
+    @property
+    def path(self) -> str | None: ...
+
+    @property
+    def failure(self) -> Failure | None: ...
+
+
+R = TypeVar("R", bound=Outcome)
 
 
 def predict(request: Request, console: Console) -> int:
@@ -48,9 +62,14 @@ def predict(request: Request, console: Console) -> int:
     Raises:
         VggError: the run could not begin, or ended before its last input (`StoppedError` after too many failures).
     """
+    return carry_out(request, console, Prediction)
+
+
+def carry_out(request: Request, console: Console, kind: type[Recording[R]]) -> int:
+    """Make a record of one kind of every input of a request; see `predict`."""
     discover.check(request.inputs, request.files_from, request.null, request.column)
     choice.check(request.settings.engine, request.settings.device)
-    format = choose_format(request.format, request.output, console.shows_results)
+    format = kind.format_of(request, console)
     if request.output is not None:
         check_file(request.output, replace=request.resume or request.overwrite)
         _check_sources(request, request.output, request.settings.weights)
@@ -79,26 +98,30 @@ def predict(request: Request, console: Console) -> int:
     if must_fetch(request.settings) and not request.allow_empty and nothing_is_there(*named):
         deque(found, maxlen=0)  # to its end, which is near, and then it is known what to say
         say_skipped(skipped, console.note, say)
-        console.note(_EMPTY)
+        console.note(_nothing_to(kind.verb))
         return 1
     if request.quiet:
         logging.getLogger("vggcli").setLevel(logging.WARNING)
     classifier = Classifier(request.settings, progress=None if request.quiet else console.transfer)
-    check_classifies(classifier.model.reading, classifier.model.path, has_names=classifier.model.has_names)
+    kind.check(request, classifier)
     if request.output is not None:
         _check_sources(request, request.output, classifier.model.path)
     for text in classifier.notes:
         # What is known of these weights is said in any case, but not what every run with the demo begins with.
         if not (request.quiet and classifier.model.path == DEMO_FILE):
             console.note(text)
-    run = _Prediction(request, classifier, format, found, sorting, console)
+    run = kind(request, classifier, format, found, sorting, console)
     code = run.run()
     say_skipped(skipped, console.note, say)
     run.say_hints()
     if run.is_empty and not request.allow_empty and code == 0:
-        console.note(_EMPTY)
+        console.note(_nothing_to(kind.verb))
         return 1
     return code
+
+
+def _nothing_to(verb: str) -> str:
+    return f"there was nothing to {verb}; with --allow-empty that is no failure"
 
 
 def access_of(request: Request) -> Access:
@@ -121,8 +144,46 @@ def _check_sources(request: Request, output: Path, weights: str | Path | None) -
     check_output_is_no_source(output, request.inputs, sources)
 
 
-class _Prediction:
-    """One run: the pipeline's results to the output, and the counts."""
+class Recording(ABC, Generic[R]):
+    """One run: the pipeline's results as records of one kind to the output, and the counts.
+
+    Attributes:
+        verb: what it does to an image, for messages.
+        layers: whose outputs it is given.
+    """
+
+    verb: str
+    layers: tuple[str, ...] = ()
+
+    @staticmethod
+    @abstractmethod
+    def format_of(request: Request, console: Console) -> str:
+        """What the records are written as.
+
+        Raises:
+            UsageError: what was asked for cannot be.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def check(request: Request, classifier: Classifier) -> None:
+        """Refuse weights that cannot do it.
+
+        Raises:
+            VggError: they cannot.
+        """
+
+    @abstractmethod
+    def open_output(self, computing: Computing) -> ResumableOutput[R]:
+        """Where the records go."""
+
+    @abstractmethod
+    def record(self, result: Result) -> R:
+        """The record of a result; whatever else is done for an input is done here, since a row says that all is."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Take what `layers` and `record` need from the request and the classifier."""
 
     def __init__(
         self,
@@ -134,18 +195,18 @@ class _Prediction:
         console: Console,
     ) -> None:
         self._request, self._classifier, self._format, self._console = request, classifier, format, console
+        self.prepare()
         self._sorting, self._say = sorting, _nothing if request.quiet else console.note
         self._hints: dict[str, str] = {}  # by what may have been meant, the first path that it was said of
-        self._selection = classifier.selection(request.top_k, request.min_prob)
         self._began = monotonic()
-        self._output: ResumableOutput[Record] | None = None
+        self._output: ResumableOutput[R] | None = None
         self._output_is_open = threading.Event()
         self._is_over = False
         self._failures: Counter[str] = Counter()
         self._classified = 0
         self._interruption = Interruption(console, self._say_interrupted)
         self._pipeline = classifier.pipeline(
-            self._todo(found), keeps=access_of(request).keeps
+            self._todo(found), self.layers, keeps=access_of(request).keeps
         )  # images decode from here on
 
     def run(self) -> int:
@@ -178,25 +239,13 @@ class _Prediction:
     def _run(self) -> None:
         # Here and not above, while the network is compiled on another thread: nobody waits for these imports.
         from vggcli.images import counting
-        from vggcli.output.predictions import PredictionCodec
-        from vggcli.output.resume import open_output
 
         request = self._request
         engine = self._pipeline.wait_for_engine()
         if engine is None:
             raise _InterruptedError
-        # Only a file can be resumed, so only then are the fingerprints worth their time.
-        is_kept = request.output is not None
-        computing = Computing.of(engine, choice.why(request.settings.precision, self._classifier.model, engine))
-        provenance = provenance_of(self._classifier, self._selection, computing, is_kept=is_kept)
-        self._output = open_output(
-            self._format,
-            request.output,
-            PredictionCodec(provenance.top_k, provenance.min_prob),
-            provenance,
-            resume=request.resume,
-            overwrite=request.overwrite,
-        )
+        why = choice.why(request.settings.precision, self._classifier.model, engine)
+        self._output = self.open_output(Computing.of(engine, why))
         self._output_is_open.set()
         try:
             leaves_room = not request.quiet and (request.output is not None or not self._console.shares_terminal)
@@ -214,12 +263,9 @@ class _Prediction:
         finally:
             self._say_counts()
 
-    def _write(self, output: ResumableOutput[Record], progress: Progress) -> None:
+    def _write(self, output: ResumableOutput[R], progress: Progress) -> None:
         for result in self._pipeline.results():
-            record = self._classifier.record(result, self._selection)
-            self._sorting.take(
-                record, result.item
-            )  # before its row is written: a row says that all is done for its input
+            record = self.record(result)
             output.write(record)
             if record.failure is None:
                 self._classified += 1
@@ -229,7 +275,7 @@ class _Prediction:
             progress.advance(self._classified, self._failures.total(), output.kept)
             self._stop_after_failures(record)
 
-    def _say_failure(self, record: Record) -> None:
+    def _say_failure(self, record: R) -> None:
         console = self._console
         # On one terminal the table's row has said it already.
         is_shown = self._format == "table" and self._request.output is None and console.shows_results
@@ -239,9 +285,9 @@ class _Prediction:
                 self._hints.setdefault(hint, record.path)
         if record.failure is not None and not (is_shown and console.is_terminal):
             shown = record.path or "''"
-            console.note(f"cannot classify {shown}: {record.failure.message}")
+            console.note(f"cannot {self.verb} {shown}: {record.failure.message}")
 
-    def _stop_after_failures(self, record: Record) -> None:
+    def _stop_after_failures(self, record: R) -> None:
         limit = self._request.max_errors
         if record.failure is None or limit is None or self._failures.total() <= limit:
             return
@@ -290,3 +336,42 @@ class _Prediction:
         failures = f", {failed} failed ({kinds})" if failed else ""
         rate = f", {total / seconds:.1f} images/s" if total else ""
         self._say(f"{self._classified} ok{failures}{kept}{self._sorting.counts()}, {seconds:.1f} s{rate}")
+
+
+class Prediction(Recording[Record]):
+    """A run that classifies."""
+
+    verb = "classify"
+
+    @staticmethod
+    def format_of(request: Request, console: Console) -> str:
+        return choose_format(request.format, request.output, console.shows_results)
+
+    @staticmethod
+    def check(request: Request, classifier: Classifier) -> None:
+        check_classifies(classifier.model.reading, classifier.model.path, has_names=classifier.model.has_names)
+
+    def prepare(self) -> None:
+        self._selection = self._classifier.selection(self._request.top_k, self._request.min_prob)
+
+    def open_output(self, computing: Computing) -> ResumableOutput[Record]:
+        from vggcli.output.predictions import PredictionCodec
+        from vggcli.output.resume import open_output
+
+        request = self._request
+        # Only a file can be resumed, so only then are the fingerprints worth their time.
+        is_kept = request.output is not None
+        provenance = provenance_of(self._classifier, self._selection, computing, is_kept=is_kept)
+        return open_output(
+            self._format,
+            request.output,
+            PredictionCodec(provenance.top_k, provenance.min_prob),
+            provenance,
+            resume=request.resume,
+            overwrite=request.overwrite,
+        )
+
+    def record(self, result: Result) -> Record:
+        record = self._classifier.record(result, self._selection)
+        self._sorting.take(record, result.item)
+        return record
