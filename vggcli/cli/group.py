@@ -19,6 +19,7 @@ from vggcli.errors import StoppedError, UsageError, VggError
 VERBS = (
     "predict",
     "embed",
+    "search",
     "quantize",
     "compare",
     "inspect",
