@@ -161,8 +161,8 @@ class Groups:
         """The rows of each group of two and more, in order; the groups in the order of their first rows."""
         firsts = self.firsts(np.arange(len(self._parents)))
         order = np.argsort(firsts, kind="stable")
-        starts = np.flatnonzero(np.diff(firsts[order], prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        bounds = np.append(np.flatnonzero(np.diff(firsts[order], prepend=-1)), len(order))
+        for start, end in pairwise(bounds.tolist()):
             if end - start > 1:
                 yield order[start:end]
 
