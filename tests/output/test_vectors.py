@@ -148,12 +148,11 @@ def test_failed_rows_are_retried_in_their_places(format: str, tmp_path: Path) ->
 def test_a_suspended_run_goes_on_where_it_left_off(format: str, tmp_path: Path) -> None:
     path, whole = tmp_path / f"out.{format}", tmp_path / f"whole.{format}"
     write(opened(whole))
-    with pytest.raises(KeyboardInterrupt), opened(path) as output:
-        for item in output.inputs(map(Input, PATHS)):
-            assert item.path is not None
-            output.write(record(item.path))
-            if item.path == "bad.jpg":
-                raise KeyboardInterrupt
+    output = opened(path)
+    for item in output.inputs(map(Input, PATHS[:4])):
+        assert item.path is not None
+        output.write(record(item.path))
+    output.suspend()
 
     again = opened(path, resume=True)
     write(again)

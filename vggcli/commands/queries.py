@@ -254,7 +254,9 @@ def _weights(made: Mapping[str, Any], features: EmbeddingFile) -> str:
 def _recipe(made: Mapping[str, Any], features: EmbeddingFile) -> Recipe:
     try:
         stated = recipe_files.stated_in(made.get("recipe"))
-        return Recipe(**(stated or {}))
+        if stated is None:
+            raise ValueError("it says nothing of images")
+        return Recipe(**stated)
     except (UsageError, TypeError, ValueError) as error:
         why = f"the recipe in {sidecar_path(features.path).name} is none: {str(error).rstrip('.')}"
         raise UsageError(WHAT, str(features.path), why, "Embed the images anew") from error

@@ -59,7 +59,7 @@ def command(
 
     \b
       vgg embed photos/ -o photos.npy
-      vgg embed -r photos/ --layer pool5 --pool avg --dtype fp16 -o photos.npy --resume
+      vgg embed -r photos/ --layer pool5 --pool avg --dtype fp16 -o small.npy
 
     Beside photos.npy, (N, D), stand the paths, photos.npy.paths.jsonl, and the settings, photos.npy.vgg.json.  A failed
     input is a row of NaN.  Exit codes: as for predict.
