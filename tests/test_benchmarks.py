@@ -18,6 +18,7 @@ import comparison  # noqa: E402  (the benchmarks are scripts, not a package)
 import contestants  # noqa: E402
 import figures  # noqa: E402
 import processes  # noqa: E402
+import search  # noqa: E402
 import startup  # noqa: E402
 import whole  # noqa: E402
 from comparison import Counts, Results  # noqa: E402
@@ -237,3 +238,15 @@ def test_small_real_run_prints_the_table(tmp_path: Path) -> None:
     assert len(row) == 6
     assert all(re.fullmatch(r"\d+(\.\d+)?|-", cell) for cell in row), row
     assert row[-1] == "100"  # percent of the labels
+
+
+def test_search_is_measured_on_vectors_that_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "vgg"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vggcli "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(search, "VGG", str(program))
+    monkeypatch.setattr(search, "DUPLICATES_ROWS", 200)
+
+    rows = search.report(tmp_path, 300, 8, rounds=1).splitlines()[2:]
+
+    assert [row.split("|")[1].strip() for row in rows] == ["top 10 of 100 in 300", "duplicates among 200"]
