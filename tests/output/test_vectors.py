@@ -118,8 +118,8 @@ def test_a_run_torn_anywhere_goes_on_to_the_same_bytes(format: str, tmp_path: Pa
     write(opened(path))
     whole = contents(tmp_path)
     lines = paths_path(path)
-    torn = [(size, None) for size in (0, 1, *range(HEADER_BYTES - 1, len(whole[path.name]), 5))]
-    torn += [(None, size) for size in range(0, len(whole[lines.name]), 11)]
+    torn = [(size, None) for size in (0, 1, *range(HEADER_BYTES - 1, len(whole[path.name]), 9))]
+    torn += [(None, size) for size in range(0, len(whole[lines.name]), 23)]
     torn += [(HEADER_BYTES + 20, 90), (HEADER_BYTES + 60, 60)]
     for array_size, lines_size in torn:
         for name, content in whole.items():

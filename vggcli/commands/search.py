@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DUPLICATES_LEAST = 0.95
+# Of an image and itself in another precision; what is less need not be looked up on the disk.
+_LEAST_OF_SELF = 0.98
 _SPARE = 2  # candidates beyond those asked for, one of which is mostly the query itself
 
 
@@ -139,15 +141,15 @@ def _of_one(
     for row, (path, _), cosine in zip(known, features.outcomes(known), cosines.tolist(), strict=False):
         if len(matches) == request.k or _is_below(request, cosine):
             break
-        if request.include_self or not (row == query.row or _is_same(path, query.name)):
+        if request.include_self or not (row == query.row or _is_same(path, query.name, cosine)):
             matches.append(Match(query.name, path, len(matches) + 1, cosine))
     return matches
 
 
-def _is_same(path: str, other: str) -> bool:
+def _is_same(path: str, other: str, cosine: float) -> bool:
     """Whether two paths name one image, however they were written."""
-    if path == other:
-        return True
+    if path == other or cosine < _LEAST_OF_SELF:
+        return path == other
     ours, others = file_of(path), file_of(other)
     return ours is not None and others is not None and os.path.realpath(ours) == os.path.realpath(others)
 
