@@ -6,7 +6,8 @@
 
 A .safetensors file has the same three, and holds the array under the name "features".  The array's header says how many
 rows are whole, and is written over after each, so that the file can be read at all times.  The lines are written last:
-by them a run is gone on with.  Of a Parquet file both parts are journals, which become the file when the run is over.
+by them a run is gone on with.  A failed row that is tried again is written over at once and its line at the end: killed
+in between, it is tried once more.  Of a Parquet file both parts are journals, which become the file when all is done.
 """
 
 from __future__ import annotations
