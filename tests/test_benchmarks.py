@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import Vgg
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -18,6 +19,7 @@ import comparison  # noqa: E402  (the benchmarks are scripts, not a package)
 import contestants  # noqa: E402
 import figures  # noqa: E402
 import processes  # noqa: E402
+import search  # noqa: E402
 import startup  # noqa: E402
 import whole  # noqa: E402
 from comparison import Counts, Results  # noqa: E402
@@ -237,3 +239,18 @@ def test_small_real_run_prints_the_table(tmp_path: Path) -> None:
     assert len(row) == 6
     assert all(re.fullmatch(r"\d+(\.\d+)?|-", cell) for cell in row), row
     assert row[-1] == "100"  # percent of the labels
+
+
+def test_search_is_measured_on_vectors_that_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vgg: Vgg) -> None:
+    def run(command: list[str]) -> processes.Run:
+        rows = vgg(*command[1:]).out.splitlines()
+        return processes.Run(math.nan, 1.5, 2.5, 100.0, tuple(rows))
+
+    monkeypatch.setattr(processes, "run", run)
+    monkeypatch.setattr(search, "DUPLICATES_ROWS", 200)
+
+    rows = search.report(tmp_path, 300, 8, rounds=1).splitlines()[2:]
+
+    assert [row.split("|")[1].strip() for row in rows] == ["top 10 of 100 in 300", "duplicates among 200"]
+    with pytest.raises(processes.FailedError, match="there twice was not found"):
+        search._row("x", tmp_path / "300.npy", ["--row", "1", "-k", "1"], 1)

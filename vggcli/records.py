@@ -119,6 +119,21 @@ class Explanation:
     truncated: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """One input as a vector.
+
+    Attributes:
+        path: as in `Record`.
+        vector: (dimensions,) float16 or float32; None when the input failed.
+        failure: None when the network ran.
+    """
+
+    path: str | None
+    vector: NDArray[np.generic] | None = None
+    failure: Failure | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """What makes a run's numbers what they are: kept in a resumable run's sidecar, shown in the table's footer.
@@ -173,3 +188,46 @@ class Provenance:
             f"{self.variant}, weights {self.weights}, {self.preprocessing}{source},"
             f" {self.engine} engine on {self.device} in {self.precision}{reason}{calibrated}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSettings:
+    """What makes vectors what they are: kept in the sidecar of a file of them.
+
+    Attributes:
+        layer: whose output they are, as the paper names it.
+        pool: what became of the positions of a map: "avg", "max", or "none", which leaves them all.
+        normalize: each vector has length 1.
+        dtype: "fp16" or "fp32".
+        dimensions: of a vector.
+        recipe: how images were brought to the network, as a recipe file holds it.
+        exif, allow_truncated, fast_decode: as in `vggcli.load`.
+        weights_path: where the weights lay (information).
+        The others: see `Provenance`.
+    """
+
+    version: str = field(metadata=INFORMATION)
+    weights: str = field(metadata=INFORMATION)
+    weights_path: str = field(metadata=INFORMATION)
+    weights_fingerprint: str
+    variant: str
+    dialect: str
+    layer: str
+    pool: str
+    normalize: bool
+    dtype: str
+    dimensions: int
+    preprocessing: str
+    recipe: Mapping[str, Any]
+    exif: bool
+    allow_truncated: bool
+    fast_decode: bool
+    engine: str
+    device: str = field(metadata=INFORMATION)
+    precision: str
+    recipe_source: str = field(default="", metadata=INFORMATION)
+    precision_source: str = field(default="", metadata=INFORMATION)
+
+    def describe(self) -> str:
+        """What ran, in one line for people."""
+        return f"{self.layer} of {self.variant}, weights {self.weights}, {self.preprocessing}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
-from vggcli.commands.named import access_of, say_skipped
+from vggcli.commands.named import access_of, nothing_to, say_skipped
 from vggcli.commands.provenance import Computing, provenance_of
 from vggcli.commands.request import Request
 from vggcli.errors import StoppedError
@@ -34,7 +34,6 @@ from vggcli.weights.opening import check_classifies
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EMPTY = "there was nothing to classify; with --allow-empty that is no failure"
 _TICK_SECONDS = 0.5
 _FINISH_SECONDS = 0.8  # for the wave of blocks, when the run ended before it
 _LEAVE_SECONDS = 1.0  # for Ray's processes on this machine, when the run was interrupted
@@ -198,17 +197,7 @@ class _Cluster:
         return Job(settings, question, provenance, where, self._format, run, os.getcwd(), retries=goes_on)
 
     def _found(self) -> Iterator[discover.Input]:
-        request = self._request
-        return discover.discover(
-            request.inputs,
-            self._skipped,
-            recursive=request.recursive,
-            files_from=request.files_from,
-            null=request.null,
-            column=request.column,
-            access=access_of(request.settings),
-            opens_archives=False,
-        )
+        return self._request.find(self._skipped, access_of(self._request.settings), opens_archives=False)
 
     def _produce(self) -> None:
         """A thread of its own, so that signals reach the main one."""
@@ -250,7 +239,7 @@ class _Cluster:
         if work.shards.failures:
             return 1
         if not work.shards.rows and not self._request.allow_empty:
-            self._console.note(EMPTY)
+            self._console.note(nothing_to("classify"))
             return 1
         return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,10 +13,10 @@ from vggcli.classifier import Classifier
 from vggcli.commands.console import Console
 from vggcli.commands.interruption import Interruption
 from vggcli.commands.listing import Listing
-from vggcli.commands.named import access_of, must_fetch, nothing_is_there, say_skipped
+from vggcli.commands.named import NamedImages, access_of, exhaust, nothing_to, say_nothing, say_skipped
 from vggcli.engines import choice
 from vggcli.errors import UsageError
-from vggcli.images import counting, discover
+from vggcli.images import discover
 from vggcli.network import zoo
 from vggcli.output.stream import in_plain_words
 from vggcli.paired import Compared, Pair, Paired, Tally
@@ -26,11 +25,10 @@ from vggcli.weights import agreement_report
 from vggcli.weights.agreement_report import LEAST_EQUAL, MOST_MEAN_CHANGE
 
 COLUMNS = ("labels differ", "label", "probability", "against", "probability")
-_EMPTY = "there was nothing to compare on; with --allow-empty that is no failure"
 
 
 @dataclass(frozen=True)
-class CompareRequest:
+class CompareRequest(NamedImages):
     """The options of one comparison; the fields have the names of the options.
 
     Attributes:
@@ -39,16 +37,10 @@ class CompareRequest:
         save: leave a report beside the weights, by which `--precision auto` then goes.
     """
 
-    inputs: tuple[str, ...] = ()
-    recursive: bool = False
-    files_from: str | None = None
-    null: bool = False
-    column: str | None = None
     settings: Settings = field(default_factory=Settings)
     against_weights: str | None = None
     against_precision: str = "fp32"
     against_engine: str | None = None
-    allow_empty: bool = False
     save: bool = False
     quiet: bool = False
 
@@ -72,28 +64,18 @@ def compare(request: CompareRequest, console: Console) -> tuple[Listing | None, 
     Raises:
         VggError: the run could not begin, or ended before its last input.
     """
-    discover.check(request.inputs, request.files_from, request.null, request.column)
+    request.check_named()
     for settings in (request.settings, request.against):
         choice.check(settings.engine, settings.device, settings.precision)
     if request.save:
         _check_saves(request)
-    say = _nothing if request.quiet else console.note
+    say = say_nothing if request.quiet else console.note
     skipped = discover.Skipped()
-    named = request.inputs, request.recursive, request.files_from, request.null, request.column
-    found = discover.discover(
-        request.inputs,
-        skipped,
-        recursive=request.recursive,
-        files_from=request.files_from,
-        null=request.null,
-        column=request.column,
-        access=access_of(request.settings),
-    )
-    must_be_fetched = any(map(must_fetch, (request.settings, request.against)))
-    if must_be_fetched and not request.allow_empty and nothing_is_there(*named):
-        deque(found, maxlen=0)  # to its end, which is near, and then it is known what to say
+    found = request.find(skipped, access_of(request.settings))
+    if request.fetch_would_be_vain(request.settings, request.against):
+        exhaust(found)
         say_skipped(skipped, console.note, say)
-        console.note(_EMPTY)
+        console.note(nothing_to("compare on"))
         return None, 1
     if request.quiet:
         logging.getLogger("vggcli").setLevel(logging.WARNING)
@@ -110,7 +92,7 @@ def compare(request: CompareRequest, console: Console) -> tuple[Listing | None, 
         return None, code
     say_skipped(skipped, console.note, say)
     if run.is_empty:
-        console.note(_EMPTY)
+        console.note(nothing_to("compare on"))
         code = 0 if request.allow_empty else 1
     found_out, side, against = run.tally.result(), _Side(ours), _Side(other)
     if side.data == against.data and ours.model.path == other.model.path:
@@ -156,10 +138,6 @@ def _save(found: Compared, ours: Classifier, side: _Side) -> str:
     return f"wrote {path}: {then}"
 
 
-def _nothing(text: str) -> None:
-    """Say it to nobody."""
-
-
 class _Side:
     """What ran, for people and as JSON."""
 
@@ -197,16 +175,12 @@ class _Comparison:
         """All inputs counted; the exit code."""
         request, console = self._request, self._console
         pipeline = self._both.pipeline(found)
-        counts = counting.count(
-            request.inputs,
-            request.files_from,
-            recursive=request.recursive,
-            null=request.null,
-            column=request.column,
-        )
         try:
             # Nothing is printed before the end, so that the terminal is the bar's until then.
-            with self._interruption.watching(pipeline), console.progress(not request.quiet, counts) as progress:
+            with (
+                self._interruption.watching(pipeline),
+                console.progress(not request.quiet, request.count()) as progress,
+            ):
                 for pair in map(self._both.pair, pipeline.results()):
                     self._take(pair)
                     progress.advance(self.tally.counted, self.tally.failed)

@@ -21,13 +21,12 @@ from vggcli.commands.evaluation_listing import About, listing
 from vggcli.commands.evaluation_request import EMPTY, EvaluateRequest, count
 from vggcli.commands.interruption import Interruption
 from vggcli.commands.listing import Listing
+from vggcli.commands.named import access_of
 from vggcli.commands.provenance import Computing, provenance_of
 from vggcli.engines import choice
-from vggcli.images.access import Access
 from vggcli.images.discover import Input
 from vggcli.network.class_index import ClassIndex
 from vggcli.run.ranking import NO_NUMBER, to_probabilities
-from vggcli.settings import Settings
 from vggcli.weights.locate import DEMO_FILE
 from vggcli.weights.opening import check_classifies
 from vggcli.weights.origin import published_variant
@@ -67,7 +66,7 @@ def evaluate(request: EvaluateRequest, console: Console) -> tuple[Listing | None
         if text:
             console.note(text)
     classes = ClassIndex(classifier.labels)
-    truth = open_truth(request.source, classes, _access(request.settings))
+    truth = open_truth(request.source, classes, access_of(request.settings))
     images = count(truth, console)
     if not images:
         console.note(EMPTY)
@@ -97,10 +96,6 @@ def evaluate(request: EvaluateRequest, console: Console) -> tuple[Listing | None
     evaluation_files.write(request, found, classes, result, console)
     classifier.close()
     return result, code
-
-
-def _access(settings: Settings) -> Access:
-    return Access(settings.max_bytes, settings.timeout, settings.allow_private)
 
 
 def _logits(request: EvaluateRequest, classifier: Classifier) -> Any:

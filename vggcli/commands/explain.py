@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,12 +16,11 @@ import numpy as np
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console
 from vggcli.commands.interruption import Interruption
-from vggcli.commands.named import must_fetch, nothing_is_there, say_skipped
+from vggcli.commands.named import NamedImages, access_of, exhaust, nothing_to, say_nothing, say_skipped
 from vggcli.engines import choice, devices
 from vggcli.errors import StoppedError
 from vggcli.explaining import Explainer
-from vggcli.images import counting, discover
-from vggcli.images.access import Access
+from vggcli.images import discover
 from vggcli.output import heat_map
 from vggcli.output.explanations import Explained, ExplanationCodec, Picture
 from vggcli.output.formats import choose_format
@@ -34,11 +33,10 @@ from vggcli.settings import Settings
 from vggcli.weights.locate import DEMO_FILE
 
 FOLDER = Path("explained")
-_EMPTY = "there was nothing to explain; with --allow-empty that is no failure"
 
 
 @dataclass(frozen=True)
-class ExplainRequest:
+class ExplainRequest(NamedImages):
     """The options of one run; the fields have the names of the options.
 
     Attributes:
@@ -50,11 +48,6 @@ class ExplainRequest:
         max_errors: failed inputs after which the run stops; None for never.
     """
 
-    inputs: tuple[str, ...] = ()
-    recursive: bool = False
-    files_from: str | None = None
-    null: bool = False
-    column: str | None = None
     settings: Settings = field(default_factory=Settings)
     top_k: int | None = None
     classes: tuple[str, ...] = ()
@@ -65,14 +58,7 @@ class ExplainRequest:
     overwrite: bool = False
     raw: bool = False
     max_errors: int | None = None
-    allow_empty: bool = False
     quiet: bool = False
-
-    @property
-    def access(self) -> Access:
-        """How archives and addresses are read."""
-        settings = self.settings
-        return Access(settings.max_bytes, settings.timeout, settings.allow_private)
 
 
 def explain(request: ExplainRequest, console: Console) -> int:
@@ -84,27 +70,18 @@ def explain(request: ExplainRequest, console: Console) -> int:
     Raises:
         VggError: the run could not begin, or ended before its last input.
     """
-    named = request.inputs, request.recursive, request.files_from, request.null, request.column
-    discover.check(request.inputs, request.files_from, request.null, request.column)
+    request.check_named()
     choice.check(request.settings.engine, request.settings.device, request.settings.precision)
     format = choose_format(request.format, None, console.shows_results, ExplanationCodec.formats)
     folder = PictureFolder(request.output, overwrite=request.overwrite)
     folder.check(request.inputs, request.recursive)
-    say = _nothing if request.quiet else console.note
+    say = say_nothing if request.quiet else console.note
     skipped = discover.Skipped()
-    found = discover.discover(
-        request.inputs,
-        skipped,
-        recursive=request.recursive,
-        files_from=request.files_from,
-        null=request.null,
-        column=request.column,
-        access=request.access,
-    )
-    if must_fetch(request.settings) and not request.allow_empty and nothing_is_there(*named):
-        deque(found, maxlen=0)  # to its end, which is near, and then it is known what to say
+    found = request.find(skipped, access_of(request.settings))
+    if request.fetch_would_be_vain(request.settings):
+        exhaust(found)
         say_skipped(skipped, console.note, say)
-        console.note(_EMPTY)
+        console.note(nothing_to("explain"))
         return 1
     if request.quiet:
         logging.getLogger("vggcli").setLevel(logging.WARNING)
@@ -126,13 +103,9 @@ def explain(request: ExplainRequest, console: Console) -> int:
     classifier.close()
     say_skipped(skipped, console.note, say)
     if run.is_empty:
-        console.note(_EMPTY)
+        console.note(nothing_to("explain"))
         return 0 if request.allow_empty else 1
     return code
-
-
-def _nothing(text: str) -> None:
-    """Say it to nobody."""
 
 
 class _Explaining:
@@ -148,7 +121,7 @@ class _Explaining:
     ) -> None:
         self._request, self._classifier, self._explainer = request, classifier, explainer
         self._folder, self._console = folder, console
-        self._say = _nothing if request.quiet else console.note
+        self._say = say_nothing if request.quiet else console.note
         self._began = monotonic()
         self._explained = 0
         self._failures: Counter[str] = Counter()
@@ -163,16 +136,9 @@ class _Explaining:
         """All pictures made; the exit code."""
         request, console = self._request, self._console
         pipeline = self._explainer.pipeline(found, keeps_picture=True)
-        counts = counting.count(
-            request.inputs,
-            request.files_from,
-            recursive=request.recursive,
-            null=request.null,
-            column=request.column,
-        )
         shows_progress = not request.quiet and not console.shares_terminal
         try:
-            with self._interruption.watching(pipeline), console.progress(shows_progress, counts) as progress:
+            with self._interruption.watching(pipeline), console.progress(shows_progress, request.count()) as progress:
                 pipeline.wait_for_engine()
                 sink = open_sink(format, None, ExplanationCodec(self._explainer.count))
                 with closing(in_order(pipeline.results(), self._drawn, devices.cores())) as drawn:

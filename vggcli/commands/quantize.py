@@ -13,7 +13,7 @@ from vggcli import files
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console
 from vggcli.commands.listing import Listing
-from vggcli.commands.named import nothing_is_there, say_skipped
+from vggcli.commands.named import NamedImages, say_nothing, say_skipped
 from vggcli.commands.quantizing import WHAT, InterruptedError, Quantized, Quantizing
 from vggcli.engines import choice
 from vggcli.errors import MismatchError, OutputError, UsageError
@@ -67,16 +67,16 @@ def quantize(request: Request, console: Console) -> tuple[Listing | None, int]:
         DeviceError: OpenVINO is not here.
         OutputError: the file cannot be written; nothing is left of it.
     """
-    inputs, files_from = _named(request.images)
-    _check(request, inputs, files_from)
+    named = _named(request)
+    _check(request, named)
     with Classifier(request.settings, progress=None if request.quiet else console.transfer) as classifier:
         model = classifier.model
-        check_output_is_no_source(request.output, inputs, (model.path, *neighbours.paths(model.path)))
+        check_output_is_no_source(request.output, named.inputs, (model.path, *neighbours.paths(model.path)))
         for text in classifier.notes:
             if not (request.quiet and model.name == zoo.DEMO):
                 console.note(text)
         _check_model(model)
-        taken = _taken(request, console, inputs, files_from)
+        taken = _taken(request, console, named)
         quantizing = Quantizing(classifier, console, request.images)
         try:
             with console.progress(not request.quiet, (2 * len(taken),)) as progress:
@@ -93,24 +93,25 @@ def quantize(request: Request, console: Console) -> tuple[Listing | None, int]:
     return _listing(request.output, found), 1 if failures else 0
 
 
-def _named(images: str) -> tuple[tuple[str, ...], str | None]:
+def _named(request: Request) -> NamedImages:
     """The folder or image, or the list of paths, that `--images` names."""
-    is_list = os.path.isfile(images) and not discover.is_image_like(images)
-    return ((), images) if is_list else ((images,), None)
+    is_list = os.path.isfile(request.images) and not discover.is_image_like(request.images)
+    inputs, files_from = ((), request.images) if is_list else ((request.images,), None)
+    return NamedImages(inputs, request.recursive, files_from)
 
 
-def _check(request: Request, inputs: tuple[str, ...], files_from: str | None) -> None:
+def _check(request: Request, named: NamedImages) -> None:
     """Refuse what cannot be before weights are fetched and opened."""
     output, settings = request.output, request.settings
-    discover.check(inputs, files_from, null=False)
+    named.check_named()
     choice.check("openvino", "cpu")
     if output.suffix != _ENDING:
         raise UsageError("cannot write", str(output), f"the name of such a file ends in {_ENDING}")
     if os.path.lexists(output) and not request.overwrite:
         raise UsageError("will not overwrite", str(output), "the file exists", "Add --overwrite to replace it")
     check_file(output, replace=True)
-    check_output_is_no_source(output, inputs, (settings.weights, settings.labels, files_from))
-    nothing_is_there(inputs, request.recursive, files_from, null=False)
+    check_output_is_no_source(output, named.inputs, (settings.weights, settings.labels, named.files_from))
+    named.come_to_nothing()
 
 
 def _check_model(model: Model) -> None:
@@ -121,18 +122,18 @@ def _check_model(model: Model) -> None:
     model.check_numbers()
 
 
-def _taken(request: Request, console: Console, inputs: tuple[str, ...], files_from: str | None) -> list[discover.Input]:
+def _taken(request: Request, console: Console, named: NamedImages) -> list[discover.Input]:
     """At most so many of the images as the limit says, in their order; which of them, the hashes of their paths say."""
     count, skipped = 0, discover.Skipped()
 
     def numbered() -> Iterator[tuple[bytes, int, discover.Input]]:
         nonlocal count
-        for item in discover.discover(inputs, skipped, recursive=request.recursive, files_from=files_from):
+        for item in named.find(skipped):
             count += 1
             yield hashlib.sha256(os.fsencode(item.name)).digest(), count, item
 
     chosen = heapq.nsmallest(request.limit, numbered())
-    say = (lambda text: None) if request.quiet else console.note
+    say = say_nothing if request.quiet else console.note
     say_skipped(skipped, console.note, say)
     if count > len(chosen):
         say(f"{len(chosen)} of {count:,} images are taken; --limit takes another number")

@@ -80,7 +80,7 @@ def join_shards(request: Request, where: str, console: Console) -> int:
 
 def _checked(request: Request, where: str | None) -> tuple[str, Format]:
     """The output and its format; UsageError for what cannot be done on a cluster."""
-    discover.check(request.inputs, request.files_from, request.null, request.column)
+    request.check_named()
     choice.check(request.settings.engine, request.settings.device)
     if where is None or where == discover.STDIN:
         raise UsageError("cannot run on a cluster", "", "it writes shards into a folder", "Name a folder with -o DIR")

@@ -136,6 +136,20 @@ class Architecture:
             )
         return found
 
+    def output_shape(self, name: str, input_size: int) -> Shape:
+        """Shape of what a layer gives for one input of this side: (channels, height, width) or (features,).
+
+        Raises:
+            UsageError: as `layer`.
+        """
+        wanted = self.layer(name)
+        shape: Shape = (self.in_channels, input_size, input_size)
+        for layer in self.sequence:
+            shape = layer.output(shape)
+            if layer == wanted:
+                break
+        return shape
+
     def activation_bytes(self, input_size: int) -> int:
         """Memory in bytes for one image on its way: the largest input and output of one layer together, float32."""
         shapes: list[Shape] = [(self.in_channels, input_size, input_size)]

@@ -94,6 +94,21 @@ class LineSink(Generic[R]):
         self._begin()
         self.stream.write(lines)
 
+    def write_again(self, number: int, record: R) -> bytes:
+        """Take another record in the place of one that was written.
+
+        Args:
+            number: of the record that it replaces, from 0.
+
+        Returns:
+            Its lines, for whoever puts them into their place.
+        """
+        return self.encode(record)
+
+    def cut(self, size: int, count: int) -> None:
+        """Drop everything behind the first `count` records, which end at the byte `size`."""
+        self.stream.cut(size)
+
     def _begin(self) -> None:
         if self._header and self.stream.position == 0:
             self.stream.write(self._header)

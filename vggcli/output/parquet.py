@@ -51,7 +51,7 @@ class ParquetSink(LineSink[R]):
     """
 
     def __init__(self, codec: RowCodec[R], output: Path, *, overwrite: bool = False, resume: bool = False) -> None:
-        _pyarrow()
+        import_pyarrow()
         self._output = Path(os.path.realpath(output))
         self._journal = journal_path(self._output)
         if self._output.is_dir():
@@ -84,7 +84,7 @@ def convert(codec: RowCodec[Any], journal: Path, output: Path) -> None:
         OutputError: no room, an input/output error.
         UsageError: somebody else has written in the journal.
     """
-    _pyarrow()
+    import_pyarrow()
 
     def write(file: BinaryIO) -> None:
         with open(journal, "rb") as lines:
@@ -104,7 +104,7 @@ def write_parquet(codec: RowCodec[Any], lines: Iterable[bytes], file: Any) -> No
     Raises:
         ValueError, KeyError, TypeError, AttributeError: a line that this tool does not write.
     """
-    pa, schema = _pyarrow(), codec.schema()
+    pa, schema = import_pyarrow(), codec.schema()
     with pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         rows = (_with_text(codec.to_parquet(parse_json(line, LONGEST_LINE)), to_unicode) for line in lines)
         for group in _groups(rows):
@@ -142,7 +142,7 @@ def restore(codec: RowCodec[Any], output: Path, journal: Path) -> None:
 
 
 def _stored_rows(codec: RowCodec[Any], source: Path | BinaryIO, where: str) -> Iterator[_Row]:
-    pa = _pyarrow()
+    pa = import_pyarrow()
     next_step = "Name another output with -o, or start anew with --overwrite"
     try:
         with pa.parquet.ParquetFile(source) as file:
@@ -154,7 +154,12 @@ def _stored_rows(codec: RowCodec[Any], source: Path | BinaryIO, where: str) -> I
         raise UsageError("cannot resume", where, "it is not a readable Parquet file", next_step) from error
 
 
-def _pyarrow() -> Any:
+def import_pyarrow() -> Any:
+    """The package, with its part for Parquet.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet

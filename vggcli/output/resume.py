@@ -35,11 +35,29 @@ _COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """A failure of an earlier run: its input and the bytes of its record in the file."""
+    """A failure of an earlier run: its input, the number of its record, from 0, and its bytes in the file."""
 
     item: Input
+    number: int
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class Lines(Generic[R]):
+    """The lines by which an output is gone on with.
+
+    Attributes:
+        path: their file: the output itself, or one beside it.
+        format: "tsv", "csv" or "jsonl".
+        open: opens them for writing; called with `overwrite` and `resume`, see `open_file`.
+        restore: writes them anew, called where there is an output without them.
+    """
+
+    path: Path
+    format: str
+    open: Callable[[bool, bool], LineSink[R]]
+    restore: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +143,8 @@ class ResumableOutput(Generic[R]):
         if self._old is None or self._appended is None or self._written < self._appended:
             self._sink.write(record)
         elif record.path == self._failed[len(self._retried)].item.path:
-            self._retried.append(self._old.sink.encode(record))
+            number = self._failed[len(self._retried)].number
+            self._retried.append(self._old.sink.write_again(number, record))
         else:
             raise ValueError(f"record of {record.path!r} is not that of the next input")
         self._written += 1
@@ -150,6 +169,7 @@ class ResumableOutput(Generic[R]):
     def _skip_done(self, inputs: Iterator[Input], old: _Old[R], see_kept: Callable[[Input, str], None] | None) -> None:
         from vggcli.output.readback import header_end, read_back
 
+        number = 0
         with old.lines.open("rb") as file:
             end = header_end(file, old.format, old.codec, old.where)
             for number, written in enumerate(read_back(file, old.format, old.codec, old.where), start=1):
@@ -157,13 +177,13 @@ class ResumableOutput(Generic[R]):
                 if item is None or item.path != written.path:
                     raise _other_input(old.where, number, written.path, item)
                 if written.failed:
-                    self._failed.append(_Failed(item.detached(), written.start, written.end))
+                    self._failed.append(_Failed(item.detached(), number - 1, written.start, written.end))
                 else:
                     self.kept += 1
                     if see_kept is not None:
                         see_kept(item, written.label)
                 end = written.end
-        old.sink.stream.cut(end)
+        old.sink.cut(end, number)
         self._is_placed = True
 
     def _splice(self) -> None:
@@ -226,8 +246,7 @@ def open_output(
             without its sidecar, or with settings that give other numbers; pyarrow is missing.
         OutputError: the path cannot be written.
     """
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite", "", "they contradict each other", "Choose one")
+    check_contradiction(resume=resume, overwrite=overwrite)
     if output is None or is_stdout(output) or not is_regular(output) or format == "table":
         if resume:
             why = "a table is for people" if format == "table" else "it needs a file"
@@ -235,22 +254,56 @@ def open_output(
         return ResumableOutput(open_sink(format, output, codec, overwrite=overwrite), settings, is_resumable=False)
     from vggcli.output.lines import LineSink
     from vggcli.output.parquet import journal_path, restore
+
+    target = Path(os.path.realpath(output))
+    journal = journal_path(target)
+
+    def open_lines(overwrite: bool, resume: bool) -> LineSink[R]:
+        sink = open_sink(format, output, codec, overwrite=overwrite, resume=resume)
+        assert isinstance(sink, LineSink)
+        return sink
+
+    if format == "parquet":
+        lines = Lines(journal, "jsonl", open_lines, lambda: restore(codec, target, journal))
+    else:
+        lines = Lines(target, format, open_lines, lambda: None)
+    return open_resumable(format, output, codec, settings, lines, resume=resume, overwrite=overwrite)
+
+
+def check_contradiction(*, resume: bool, overwrite: bool) -> None:
+    """Refuse to go on with a file and to replace it, both at once.
+
+    Raises:
+        UsageError: both are asked for.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite", "", "they contradict each other", "Choose one")
+
+
+def open_resumable(
+    format: str,
+    output: Path,
+    codec: RowCodec[R],
+    settings: RunSettings,
+    lines: Lines[R],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> ResumableOutput[R]:
+    """The same for a regular file, by the lines that it, or a file beside it, consists of."""
     from vggcli.output.sidecar import compare_sidecar, sidecar_path, write_sidecar
 
     target = Path(os.path.realpath(output))
     files.remove_stale(target.parent)
-    lines = journal_path(target) if format == "parquet" else target
-    if resume and _has_records(lines, target):
+    if resume and _has_records(lines.path, target):
         compare_sidecar(target, format, codec.kind, settings)
-        if not lines.exists():
-            restore(codec, target, lines)
-        sink = open_sink(format, output, codec, resume=True)
-        assert isinstance(sink, LineSink)
-        old = _Old(lines, "jsonl" if format == "parquet" else format, str(output), codec, sink)
-        return ResumableOutput(sink, settings, old)
+        if not lines.path.exists():
+            lines.restore()
+        sink = lines.open(False, True)
+        return ResumableOutput(sink, settings, _Old(lines.path, lines.format, str(output), codec, sink))
     with in_plain_words(sidecar_path(target)):  # before an old file is emptied
         files.check_replaceable(sidecar_path(target))
-    sink = open_sink(format, output, codec, overwrite=overwrite or resume)
+    sink = lines.open(overwrite or resume, False)
     try:
         # After the file is emptied and before its first record: a sidecar never stands beside records of another run.
         write_sidecar(target, format, codec.kind, settings)

@@ -27,8 +27,9 @@ def settings(given: Mapping[str, Any]) -> Settings:
     from vggcli.settings import Settings
 
     named = {field.name: given[field.name] for field in fields(Settings) if field.name in given}
-    named["value_range"] = int(named["value_range"]) if named["value_range"] else None
-    return Settings(**named, exif=not given["no_exif"])
+    if named.get("value_range"):
+        named["value_range"] = int(named["value_range"])
+    return Settings(**named, exif=not given.get("no_exif"))
 
 
 class ListingFormat(str, Enum):

@@ -46,7 +46,6 @@ class Opening:
     allow_private: images.AllowPrivate = False
     arch: network.Arch = None
     weights: network.Weights = None
-    labels: network.Labels = None
     offline: network.Offline = False
     mirror: network.Mirror = None
     device: network.Device = "auto"
@@ -55,8 +54,6 @@ class Opening:
     threads: network.Threads = None
     batch_size: network.BatchSize = None
     workers: network.Workers = None
-    activation: network.Activation = None
-    calibration: network.Calibration = None
 
     @property
     def settings(self) -> Settings:
@@ -64,6 +61,15 @@ class Opening:
         from vggcli.cli import options
 
         return options.settings(vars(self))
+
+
+@dataclass(frozen=True)
+class Classifying(Opening):
+    """The same, and what its classes are called and how probable they are."""
+
+    labels: network.Labels = None
+    activation: network.Activation = None
+    calibration: network.Calibration = None
 
 
 def one_by_one(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,7 +9,7 @@ import typer
 from vggcli.cli import completion, options
 from vggcli.cli.console import Console
 from vggcli.cli.options import OUTPUT, records
-from vggcli.cli.options.shared import NamedImages, Opening
+from vggcli.cli.options.shared import Classifying, NamedImages
 from vggcli.engines import EngineName, PrecisionName
 
 AGAINST = "The other side"
@@ -53,7 +53,7 @@ SaveReport = Annotated[
 
 def command(
     named: NamedImages,
-    opening: Opening,
+    opening: Classifying,
     against_weights: AgainstWeights = None,
     against_precision: AgainstPrecision = "fp32",
     against_engine: AgainstEngine = None,

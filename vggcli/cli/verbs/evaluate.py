@@ -10,7 +10,7 @@ import typer
 from vggcli.cli import completion, options
 from vggcli.cli.console import Console
 from vggcli.cli.options import INPUT, OUTPUT, records
-from vggcli.cli.options.shared import Opening
+from vggcli.cli.options.shared import Classifying
 
 Source = Annotated[
     str,
@@ -87,7 +87,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing f
 
 def command(
     source: Source,
-    opening: Opening,
+    opening: Classifying,
     predictions: Predictions = None,
     format: Format = options.ListingFormat.auto,
     html: Html = None,

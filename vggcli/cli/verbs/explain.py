@@ -10,7 +10,7 @@ import typer
 from vggcli.cli import completion
 from vggcli.cli.console import Console
 from vggcli.cli.options import OUTPUT, records
-from vggcli.cli.options.shared import NamedImages, Opening
+from vggcli.cli.options.shared import Classifying, NamedImages
 
 EXPLANATION = "Explanation"
 
@@ -91,7 +91,7 @@ Raw = Annotated[
 
 def command(
     named: NamedImages,
-    opening: Opening,
+    opening: Classifying,
     top_k: TopK = None,
     classes: Classes = None,
     method: Method = "grad-cam",

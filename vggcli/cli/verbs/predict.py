@@ -10,7 +10,7 @@ import typer
 from vggcli.cli import completion
 from vggcli.cli.console import Console
 from vggcli.cli.options import CLUSTER, OUTPUT, records
-from vggcli.cli.options.shared import NamedImages, Opening
+from vggcli.cli.options.shared import Classifying, NamedImages
 
 SortInto = Annotated[
     Path | None,
@@ -89,7 +89,7 @@ Join = Annotated[
 
 def command(
     named: NamedImages,
-    opening: Opening,
+    opening: Classifying,
     top_k: records.TopK = None,
     format: records.Format = "auto",
     output: records.Output = None,
