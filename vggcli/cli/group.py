@@ -16,7 +16,16 @@ from vggcli.cli import completion, options
 from vggcli.cli.console import note
 from vggcli.errors import StoppedError, UsageError, VggError
 
-VERBS = ("predict", "quantize", "compare", "inspect", "download", "list", "summary")  # in the order of the help
+VERBS = (
+    "predict",
+    "finetune",
+    "quantize",
+    "compare",
+    "inspect",
+    "download",
+    "list",
+    "summary",
+)  # in the order of the help
 _NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own
 
 
