@@ -37,9 +37,11 @@ def content(
 
     state = {}
     for key, shape in architecture.tensors().items():
-        is_counter = key.endswith(_COUNTER)
-        dtype = torch.int64 if is_counter else torch.float32
-        state[key] = torch.tensor(arrays[key], dtype=dtype) if key in arrays else torch.zeros(shape, dtype=dtype)
+        dtype = torch.int64 if key.endswith(_COUNTER) else torch.float32
+        array = arrays.get(key)
+        # Views of the weights file cannot be written to, which torch does not take; everything else is not copied.
+        as_tensor = torch.as_tensor if array is not None and array.flags.writeable else torch.tensor
+        state[key] = torch.zeros(shape, dtype=dtype) if array is None else as_tensor(array, dtype=dtype)
     return {
         "state_dict": state,
         "class_names": list(classes),

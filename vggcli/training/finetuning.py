@@ -108,12 +108,15 @@ class Finetuned:
     def content(self, task: Task) -> dict[str, Any]:
         """What goes into the file."""
         plan = task.plan
+        numbers = plan.to_json()
+        if task.depth == "last":
+            del numbers["augment"]  # features are of images as they are
         return export.content(
             self.architecture,
             self.arrays,
             self.surveyed.classes,
             self.recipe,
-            settings={"vgg": __version__, **self.origin, "unfreeze": task.depth, **plan.to_json()},
+            settings={"vgg": __version__, **self.origin, "unfreeze": task.depth, **numbers},
             split=export.described_split(self.split, task.source, plan.seed, plan.val_fraction),
             metrics=self.metrics | {"precision": self.precision},
             data={
