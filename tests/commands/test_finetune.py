@@ -170,7 +170,7 @@ def test_deeper_trains_from_there_on_and_nothing_before(depth: str, vgg: Vgg, da
 
 
 def test_from_scratch_learns_and_is_read_as_it_was_drawn(vgg: Vgg, data: Path, output: Path) -> None:
-    options = ("--arch", "vgg11_bn", "--width", "0.05", "--epochs", "10", "-b", "8")
+    options = ("--arch", "vgg11_bn", "--width", "0.05", "--epochs", "10", "-b", "4", "--dropout", "0")
     done = vgg("finetune", data, "-o", output, *TINY, *options)
 
     assert done.code == 0, done

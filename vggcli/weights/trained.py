@@ -28,9 +28,11 @@ class Trained:
         counts = split.get("images")
         if isinstance(counts, dict):
             found["images"] = ", ".join(f"{brief(count, 20)} {brief(part, 20)}" for part, count in counts.items())
-        right, held_out, interval = (metrics.get(name) for name in ("right", "held_out", "interval"))
-        if isinstance(right, int) and isinstance(held_out, int) and held_out > 0 and _is_interval(interval):
-            low, high = interval
+        right, held_out = (metrics.get(name) for name in ("right", "held_out"))
+        bounds = metrics.get("interval")
+        low, high = bounds if isinstance(bounds, list) and len(bounds) == 2 else (None, None)
+        are_shares = isinstance(low, float) and isinstance(high, float)
+        if isinstance(right, int) and isinstance(held_out, int) and held_out > 0 and are_shares:
             share = f"{right:,} of {held_out:,} ({right / held_out:.1%})"
             found["held out"] = f"{share} right; {low:.1%} to {high:.1%} with 95 % confidence"
         return found
@@ -43,10 +45,6 @@ def find(root: object) -> Trained | None:
     budget = [_MOST_VALUES]
     parts = {name: _plain(root[name], budget, _DEPTH) for name in PARTS}
     return Trained(parts) if "vgg" in parts["settings"] else None
-
-
-def _is_interval(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(bound, float) for bound in value)
 
 
 def _plain(value: object, budget: list[int], depth: int) -> Any:
