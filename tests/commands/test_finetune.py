@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +248,7 @@ def test_a_class_of_unreadable_images_alone_is_left_out(vgg: Vgg, data: Path, ou
         (("--resume", "--overwrite"), 2, "they contradict each other"),
         (("-w", "none.pth"), 3, "there is no such file"),
         (("-o", "missing/mine.pth"), 4, "Make the folder first"),
+        (("-w", "demo", "--features", "/dev/null"), 4, "Make room, or name another folder with --features"),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -353,24 +354,26 @@ def test_without_torchvision_images_are_not_varied_and_that_is_said(
 
 @pytest.mark.training
 def test_ten_kills_end_with_the_same_weights(data: Path, output: Path, tmp_path: Path) -> None:
-    options = [*TINY, "--epochs", "12", "--patience", "0", "-q"]
     base = [sys.executable, "-m", "vggcli", "finetune", str(data)]
-    began = time.monotonic()
+    options = [*TINY, "--epochs", "200", "--patience", "0", "-q"]
     subprocess.run([*base, "-o", str(tmp_path / "whole.pth"), *options], check=True, capture_output=True)
-    seconds = time.monotonic() - began
-    drawn, kills = random.Random(0), 0
-    while not output.exists():
+    drawn, kept = random.Random(0), checkpoint.path_of(output)
+    for _ in range(10):
+        before = kept.stat().st_ino if kept.exists() else None
         running = subprocess.Popen([*base, "-o", str(output), *options, "--resume"], stdout=subprocess.DEVNULL)
-        try:
-            # The last of twelve epochs come at the end; before that Python and torch start.
-            code = running.wait(None if kills == 10 else seconds * drawn.uniform(0.5, 1.0))
-            assert code == 0
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
-            kills += 1
+        # Another epoch has to be over, so that there is an end; then it is killed anywhere in one of the next.
+        while running.poll() is None and (kept.stat().st_ino if kept.exists() else None) == before:
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(0.005)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(drawn.uniform(0, 0.2))
+        assert running.returncode is None  # it had epochs left
+        running.kill()
+        running.wait()
+    assert not output.exists()
 
-    assert kills > 0
+    subprocess.run([*base, "-o", str(output), *options, "--resume"], check=True, capture_output=True)
+
     assert_same_weights(output, tmp_path / "whole.pth")
 
 

@@ -173,7 +173,8 @@ class _Observer:
 
 def _write(request: Request, content: dict[str, Any]) -> None:
     output = request.output
-    put = files.replace_file if request.overwrite else files.create_file
+    # A run that was killed between writing this file and removing its checkpoint goes on as well.
+    put = files.replace_file if request.overwrite or request.resume else files.create_file
     try:
         checkpoint.write(content, output, put)
     except FileExistsError as error:

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from vggcli.classifier import Classifier
+from vggcli.errors import OutputError
 from vggcli.images.item import Input
 from vggcli.network.layers import Dropout, Linear
-from vggcli.output.stream import in_plain_words
 from vggcli.training.dataset import Example
 from vggcli.training.observer import InterruptedError, Observer
 from vggcli.weights import store
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20  # bytes that are hashed at a time
 ROWS, LINES, ABOUT = "features.f32", "images.jsonl", "about.json"
+NO_FILE = "it is no regular file, and only such are trained on"
 _FORM = 1  # of the files; another number is another folder
 
 
@@ -86,7 +87,7 @@ def compute(classifier: Classifier, examples: Sequence[Example], cache: Path, ob
     about = _about(classifier, layer, width)
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache / name
-    with in_plain_words(folder, resumable=False):
+    with _in_plain_words(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", "utf-8")
         with _locked(folder, observer), Kept(folder, width) as kept:
@@ -111,6 +112,15 @@ def _about(classifier: Classifier, layer: str, width: int) -> dict[str, Any]:
         "engine": engine.name,
         "precision": engine.precision,
     }
+
+
+@contextmanager
+def _in_plain_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why, step = (error.strerror or str(error)).lower(), "Make room, or name another folder with --features"
+        raise OutputError("cannot keep features in", str(folder), why, step) from error
 
 
 @contextmanager
@@ -235,6 +245,8 @@ class _Pass:
                     path = str(result.item.path)
                     if result.outputs is None:
                         self.failures[path] = str(result.error.why if result.error else "")
+                    elif path not in self._keys:
+                        self.failures[path] = NO_FILE
                     else:
                         digest = self.digests[path]
                         self.rows[path] = self._kept.add(self._keys[path], digest, result.outputs[self._layer].ravel())

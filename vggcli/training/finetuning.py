@@ -150,8 +150,11 @@ def finetune(task: Task, dataset: Dataset, observer: Observer, progress: Any = N
 
 def _from_weights(task: Task, classifier: Classifier, dataset: Dataset, observer: Observer) -> Finetuned:
     model, plan = classifier.model, task.plan
+    if classifier.warning:
+        observer.warn(classifier.warning)
     for text in classifier.notes:
-        observer.say(text)
+        if text != classifier.warning:
+            observer.say(text)
     if not classifier.architecture.linears:
         why = "it holds convolutions and no classifier, whose last layer would be trained"
         raise MismatchError("cannot finetune", str(model.path), why, "Use weights with a classifier")

@@ -14,7 +14,7 @@ from vggcli.images.inputs import read_ahead
 from vggcli.images.item import Input
 from vggcli.run.pipeline import Pipeline
 from vggcli.training.dataset import VAL, WHAT, Dataset, Example, quoted
-from vggcli.training.features import Computed, digest_of
+from vggcli.training.features import NO_FILE, Computed, digest_of
 from vggcli.training.observer import InterruptedError, Observer
 from vggcli.training.split import Labelled
 
@@ -69,10 +69,11 @@ def by_decoding(source: str, dataset: Dataset, decoding: Decoding, workers: int 
     try:
         with observer.watching(pipeline, len(paths)) as progress:
             for result in pipeline.results():
-                if result.error is not None:
-                    failures[str(result.item.path)] = result.error.why
+                path = str(result.item.path)
+                if result.error is not None or path not in digests:
+                    failures[path] = NO_FILE if result.error is None else result.error.why
                 else:
-                    read.add(str(result.item.path))
+                    read.add(path)
                 progress.advance(len(read), len(failures))
     finally:
         pipeline.stop()
@@ -103,7 +104,7 @@ def _surveyed(
     numbers = {name: number for number, name in enumerate(classes)}
 
     def labelled(example: Example) -> Labelled:
-        digest = digests.get(example.path, example.path)  # an address is known by its name
+        digest = digests[example.path]
         return Labelled(example.path, numbers[example.name], digest, example.part, rows.get(example.path, -1))
 
     images = tuple(labelled(example) for example in usable if example.name in numbers)
