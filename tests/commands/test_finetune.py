@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -375,6 +376,29 @@ def test_ten_kills_end_with_the_same_weights(data: Path, output: Path, tmp_path:
     subprocess.run([*base, "-o", str(output), *options, "--resume"], check=True, capture_output=True)
 
     assert_same_weights(output, tmp_path / "whole.pth")
+
+
+@pytest.mark.training
+@pytest.mark.usefixtures("no_sockets")
+def test_the_first_run_of_the_page_without_a_network(vgg: Vgg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "finetune.md").read_text("utf-8")
+    first = page.partition("## A first run")[2].partition("## Data")[0]
+    (program,) = re.findall(r"```python\n(.*?)```", first, re.DOTALL)
+    (shown,) = re.findall(r"```console\n(.*?)```", first, re.DOTALL)
+    commands = [shlex.split(line) for line in shown.splitlines() if line.startswith("$ ")]
+    monkeypatch.chdir(tmp_path)
+    Path("shapes.py").write_text(program)
+    subprocess.run([sys.executable, "shapes.py"], check=True)
+    assert [command[1:3] for command in commands] == [
+        ["python", "shapes.py"],
+        ["vgg", "finetune"],
+        ["vgg", "predict"],
+    ]
+
+    trained, predicted = (vgg(*command[2:]) for command in commands[1:])
+
+    assert float(trained.out.splitlines()[-1].split("\t")[4]) > 0.9
+    assert [line.split("\t")[3] for line in predicted.out.splitlines()] == ["circle", "square", "triangle"]
 
 
 @pytest.mark.training

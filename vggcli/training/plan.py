@@ -49,8 +49,8 @@ class Plan:
         return replace(self, **{name: value for name, value in options.items() if value is not None})
 
 
-LAST_LAYER = Plan(epochs=60, batch_size=64, learning_rate=1e-3, weight_decay=1e-2, patience=15)
-DEEPER = Plan(epochs=10, batch_size=32, learning_rate=1e-4, weight_decay=1e-2, patience=4)
+LAST_LAYER = Plan(epochs=60, batch_size=64, learning_rate=1e-2, weight_decay=1e-2, patience=15)
+DEEPER = Plan(epochs=10, batch_size=32, learning_rate=1e-5, weight_decay=1e-2, patience=4)
 FROM_SCRATCH = Plan(epochs=30, batch_size=32, learning_rate=1e-3, weight_decay=1e-2, patience=10)
 
 

@@ -86,7 +86,7 @@ LearningRate = Annotated[
         "--lr",
         metavar="X",
         min=0,
-        help="The highest learning rate, of AdamW.  [default: 0.001; deeper 0.0001]",
+        help="The highest learning rate, of AdamW.  [default: 0.01, 0.00001 deeper, 0.001 from scratch]",
         rich_help_panel=TRAINING,
         show_default=False,
     ),
