@@ -184,6 +184,16 @@ def test_from_scratch_learns_and_is_read_as_it_was_drawn(vgg: Vgg, data: Path, o
         assert classifier.classify(data / "down" / "3.png").predictions[0].label == "down"
 
 
+def test_bf16_is_mixed_in_and_the_file_is_float32(vgg: Vgg, data: Path, output: Path) -> None:
+    options = ("--arch", "vgg11_bn", "--epochs", "1", "--precision", "bf16", "--init", "kaiming")
+    done = vgg("finetune", data, "-o", output, *TINY, *options)
+
+    assert done.code == 0, done
+    file = loaded(output)
+    assert file["metrics"]["precision"] == "bf16"
+    assert {tensor.dtype for tensor in file["state_dict"].values()} == {torch.float32, torch.int64}
+
+
 # What is told
 
 

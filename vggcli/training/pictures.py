@@ -75,7 +75,7 @@ class Pictures:
         pixels = self._decoded(number)
         if self._augment != "none":
             pixels = self._varied(pixels, seed)
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), self._images[number].label
+        return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), self._images[number].label
 
     def _decoded(self, number: int) -> NDArray[np.uint8]:
         """The network's input, or the whole picture to vary; small sets stay in memory."""
