@@ -22,12 +22,13 @@ from vggcli.cli import app, options
 from vggcli.commands import list as list_command
 from vggcli.network.zoo import VARIANTS
 
-COMMANDS = ("predict", "quantize", "compare", "inspect", "download", "list", "summary")
+COMMANDS = ("predict", "finetune", "quantize", "compare", "inspect", "download", "list", "summary")
 OPTIONS = {
     "predict": """-a --arch -w --weights --labels -k --top-k -d --device --engine --precision --resize --no-exif
         --allow-truncated --max-pixels --max-bytes --fast-decode -b --batch-size -j --workers -r --recursive
         --files-from -0 --null -f --format -o --output --resume --overwrite --fail-fast --max-errors --offline
         --mirror""",
+    "finetune": "-o --output --unfreeze --from-scratch --width --epochs --lr --seed --features --resume --overwrite -q",
     "quantize": "--images -r --recursive --limit -o --output --overwrite --recipe --threads -f --format -q --quiet",
     "compare": """-w --weights --precision --engine --against-weights --against-precision --against-engine --save
         -f --format -r --recursive --files-from -0 --null --recipe --allow-empty""",

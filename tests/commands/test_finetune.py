@@ -354,7 +354,8 @@ def test_a_loss_that_is_no_number_keeps_the_best_epoch(
 def test_without_torchvision_images_are_not_varied_and_that_is_said(
     vgg: Vgg, data: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision", None)
+    for name in ("torchvision", "torchvision.transforms"):
+        monkeypatch.setitem(sys.modules, name, None)
     options = [option for option in TINY if option not in ("--augment", "none")]
 
     done = vgg("finetune", data, "-o", output, *options)
