@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vggcli.engines import Engine, choice
-from vggcli.weights.model import open_model
+from vggcli.weights.opening import open_model
 
 BATCH_SIZES = (1, 8, 16, 32)
 REPEATS = 3

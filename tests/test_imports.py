@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import json
 import subprocess
@@ -89,6 +90,11 @@ def test_no_module_loads_torch_or_its_like_at_its_top() -> None:
     assert done.stdout.split() == []
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def imported(path: Path, known: set[str], *, types: bool = False) -> set[str]:
     """Modules of the package that a module imports, wherever in it.
 
@@ -98,7 +104,7 @@ def imported(path: Path, known: set[str], *, types: bool = False) -> set[str]:
         types: also what only type checkers see.
     """
     found = set()
-    todo: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    todo: list[ast.AST] = [parsed(path)]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":

@@ -27,7 +27,7 @@ from vggcli.run.pipeline import Pipeline
 from vggcli.run.ranking import Selection, to_record
 from vggcli.settings import Settings
 from vggcli.weights.locate import DEMO_FILE, locate
-from vggcli.weights.model import check_classifies, open_model
+from vggcli.weights.opening import check_classifies, open_model
 from vggcli.weights.store import FetchOptions
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from vggcli.images.inputs import expand
 from vggcli.records import Failure
 from vggcli.run.ranking import NO_NUMBER, to_probabilities
 from vggcli.run.side_by_side import Side, SideBySideEngines, SideBySideLoader
-from vggcli.weights.model import check_classifies
+from vggcli.weights.opening import check_classifies
 
 if TYPE_CHECKING:
     from vggcli.classifier import Classifier

@@ -321,6 +321,7 @@ def test_statistics_are_numpys(tmp_path: Path) -> None:
     assert np.isfinite(numbers).all()
 
 
+@pytest.mark.long
 def test_statistics_of_repeated_numbers_take_memory_for_a_part_of_them(tmp_path: Path) -> None:
     shapes: list[tuple[int, ...]] = [(1 << 26,), (3, 1 << 24), (1 << 24, 3), (1, 1 << 12, 1 << 12), (5, 7, 1 << 21)]
     for shape in shapes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +143,22 @@ def test_paths_from_columns(tmp_path: Path, sources: Sources, vgg: Vgg) -> None:
     ):
         output = vgg(*DEMO, str(DIGITS), *arguments)
         assert (output.code, word in output.err) == (2, True), output
+
+
+def test_two_sides_are_compared_on_what_a_column_names(tmp_path: Path, sources: Sources, vgg: Vgg) -> None:
+    url = next(path for path in sources if path.startswith("http") and path.endswith("two.png"))
+    table = tmp_path / "list.csv"
+    table.write_text(f"where\n{tmp_path}/a.tar::two.png\n{url}\n")
+    arguments = ("compare", *DEMO[1:], "-q", "--files-from", table, "--column", "where", "--against-engine", "torch")
+
+    refused, found = vgg(*arguments, "-f", "json"), vgg(*arguments, "--allow-private", "-f", "json")
+
+    assert (refused.code, json.loads(refused.out)["images"], json.loads(refused.out)["failures"]) == (
+        1,
+        1,
+        {"network": 1},
+    )
+    assert (found.code, json.loads(found.out)["images"], json.loads(found.out)["failures"]) == (0, 2, {})
 
 
 def test_what_can_be_counted_is_counted(tmp_path: Path, sources: Sources, server: FaultServer) -> None:

@@ -54,7 +54,7 @@ def listed(paths: Sequence[Path]) -> bytes:
     return "".join(f"{path}\n" for path in paths).encode()
 
 
-@pytest.mark.parametrize("format", ["tsv", "jsonl"])
+@pytest.mark.parametrize("format", [pytest.param("tsv", marks=pytest.mark.long), "jsonl"])
 def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(format: str, many: list[Path], tmp_path: Path) -> None:
     whole, torn = tmp_path / f"whole.{format}", tmp_path / f"torn.{format}"
     options = ["-k", "1", "--batch-size", "2", "--files-from", "-"]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from vggcli.engines import openvino as on_openvino
 from vggcli.weights.locate import DEMO_FILE
-from vggcli.weights.model import Model, open_model
+from vggcli.weights.model import Model
+from vggcli.weights.opening import open_model
 
 
 @pytest.fixture(scope="session")

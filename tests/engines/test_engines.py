@@ -194,7 +194,7 @@ from vggcli.images.discover import Input
 from vggcli.images.attempt import Attempt
 from vggcli.run.batches import Inference, Job
 from vggcli.weights.locate import DEMO_FILE
-from vggcli.weights.model import open_model
+from vggcli.weights.opening import open_model
 
 def size():
     line = next(line for line in open("/proc/self/status") if line.startswith("VmSize"))

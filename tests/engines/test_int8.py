@@ -25,7 +25,8 @@ from vggcli.engines.openvino import OpenVINOEngine
 from vggcli.errors import DeviceError, UsageError
 from vggcli.network.architecture import numbered
 from vggcli.network.layers import Activation, Pool
-from vggcli.weights.model import Model, open_model
+from vggcli.weights.model import Model
+from vggcli.weights.opening import open_model
 
 TESTS = Path(__file__).parents[1]
 LAYERS = ("Convolution", "FullyConnected", "MatMul")

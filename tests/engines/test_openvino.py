@@ -131,7 +131,8 @@ def said_by(code: str, folder: Path) -> list[str]:
 
 OPEN = """
 from vggcli.engines.openvino import OpenVINOEngine, import_openvino
-from vggcli.weights.model import DEMO_FILE, open_model
+from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.opening import open_model
 hooks = list(sys.meta_path)
 engine = OpenVINOEngine(open_model(DEMO_FILE), "fp32")
 assert sys.meta_path == hooks
@@ -156,6 +157,7 @@ def test_a_program_that_wants_the_converter_finds_it_after_an_engine_was_opened(
     assert said_by(OPEN + use, tmp_path) == ["openvino.tools.ovc.convert"]
 
 
+@pytest.mark.long
 def test_the_converter_that_is_found_converts(tmp_path: Path) -> None:
     code = """
 import torch, openvino

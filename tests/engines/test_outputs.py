@@ -21,7 +21,8 @@ from vggcli.engines import folding
 from vggcli.engines import openvino as on_openvino
 from vggcli.engines.openvino import import_openvino
 from vggcli.errors import UsageError
-from vggcli.weights.model import Model, open_model
+from vggcli.weights.model import Model
+from vggcli.weights.opening import open_model
 
 openvino = import_openvino()  # a plain import would send telemetry in a thread of its own
 

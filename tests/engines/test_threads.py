@@ -100,7 +100,8 @@ def test_a_program_that_chose_a_number_keeps_it_for_threads_to_come() -> None:
     code = """
 import threading, torch
 from vggcli.engines.torch import TorchEngine
-from vggcli.weights.model import DEMO_FILE, open_model
+from vggcli.weights.locate import DEMO_FILE
+from vggcli.weights.opening import open_model
 torch.set_num_threads(3)
 model = open_model(DEMO_FILE)
 engines = [TorchEngine(model, "cpu", "fp32", threads=count) for count in (1, 5)]

@@ -89,7 +89,7 @@ def read_everything(path: str) -> None:
     """Do with the file what `inspect --stats`, `summary` and `predict` do with one."""
     from vggcli.analysis.inspection import inspect
     from vggcli.errors import VggError
-    from vggcli.weights.model import open_model
+    from vggcli.weights.opening import open_model
 
     with suppress(VggError):
         inspect(path, stats=True)
@@ -106,7 +106,7 @@ if __name__ == "__main__":
     fuzz(
         Target(
             doc=__doc__ or "",
-            modules=("vggcli.analysis.inspection", "vggcli.weights.checkpoint", "vggcli.weights.model"),
+            modules=("vggcli.analysis.inspection", "vggcli.weights.checkpoint", "vggcli.weights.opening"),
             packages=("vggcli",),
             seeds=seeds,
             words=WORDS,

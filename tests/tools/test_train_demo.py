@@ -23,7 +23,8 @@ from vggcli.engines.torch import TorchEngine
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.discover import Input
 from vggcli.network import zoo
-from vggcli.weights.model import Model, open_model
+from vggcli.weights.model import Model
+from vggcli.weights.opening import open_model
 
 QUICK = (train.Phase(32, 1, 0), train.Phase(48, 1, 1))
 

@@ -21,7 +21,7 @@ from vggcli.errors import CheckpointError, DownloadError, MismatchError, UsageEr
 from vggcli.images.recipe import IMAGENET
 from vggcli.network import zoo
 from vggcli.weights.locate import DEMO_FILE, locate
-from vggcli.weights.model import open_model
+from vggcli.weights.opening import open_model
 from vggcli.weights.store import FetchOptions, cache_folder
 
 OFFLINE = FetchOptions(offline=True)

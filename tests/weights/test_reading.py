@@ -29,8 +29,9 @@ from vggcli.network import zoo
 from vggcli.network.architecture import vgg
 from vggcli.network.module import with_weights
 from vggcli.run.ranking import best
-from vggcli.weights import description, model
-from vggcli.weights.model import Model, open_model
+from vggcli.weights import description, opening
+from vggcli.weights.model import Model
+from vggcli.weights.opening import open_model
 from vggcli.weights.reading import keys
 from vggcli.weights.reading.problem import BrokenChainError
 from vggcli.weights.reading.reading import OPTIONAL, Reading, read
@@ -465,7 +466,7 @@ def test_modules_say_what_keys_do_not(name: str, engine: str, tmp_path: Path, mo
     network = randomised(SPEAKING[name]())
     path = save({"state_dict": prefixed(network.state_dict(), "module.")}, tmp_path / "w.pth", "zip")
     hints = said_by(network, "module.")
-    monkeypatch.setattr(model.reader, "read", lambda shapes, rows, _: read(shapes, rows, hints))
+    monkeypatch.setattr(opening.reader, "read", lambda shapes, rows, _: read(shapes, rows, hints))
     kind, tolerance = ENGINES[engine]
     pixels = networks.images(2, 32)
     with closing(open_model(path)) as opened:

@@ -19,7 +19,8 @@ from vggcli.images.recipe import IMAGENET, RECIPES, Recipe
 from vggcli.network import zoo
 from vggcli.weights import neighbours, origin, recipes, store
 from vggcli.weights.locate import DEMO_FILE, locate
-from vggcli.weights.model import Model, open_model
+from vggcli.weights.model import Model
+from vggcli.weights.opening import open_model
 from vggcli.weights.origin import Origin
 from vggcli.weights.recipes import NetworkInput, RecipeOptions, choose
 

@@ -14,7 +14,7 @@ from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.architecture import Architecture
 from vggcli.web.urls import shown
-from vggcli.weights import class_names, description, model, state_dict, trained
+from vggcli.weights import class_names, description, opening, state_dict, trained
 from vggcli.weights.checkpoint import Checkpoint, Tensor, foreign_names, open_checkpoint, read_checkpoint
 from vggcli.weights.checkpoint.pickle.refusals import listed
 from vggcli.weights.comparison import Comparison, compare
@@ -145,7 +145,7 @@ def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> In
     reading, problem, quantization = None, "", None
     notes: tuple[str, ...] = ()
     try:
-        _, done, reading, quantization = model.read(found, checkpoint)
+        _, done, reading, quantization = opening.read(found, checkpoint)
     except BrokenChainError as broken:
         done, problem = (), broken.why
     try:
@@ -163,7 +163,7 @@ def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> In
     recipe = None
     if reading is not None:
         notes += description.notes(reading, variant.name if variant else None, found)
-        choice = model.choose_recipe(model.origin_of(checkpoint, found, reading, path), reading)
+        choice = opening.choose_recipe(opening.origin_of(checkpoint, found, reading, path), reading)
         recipe = choice.recipe
         notes += choice.notes
     return Inspection(

@@ -14,6 +14,7 @@ import typer.core
 
 from vggcli.cli import completion, options
 from vggcli.cli.console import note
+from vggcli.cli.options.shared import one_by_one
 from vggcli.errors import StoppedError, UsageError, VggError
 
 VERBS = (
@@ -41,7 +42,7 @@ class Verbs(MutableMapping[str, Any]):
         if name not in self._made:
             module = importlib.import_module(f"vggcli.cli.verbs.{name}")
             single = typer.Typer(add_completion=False, rich_markup_mode=None)
-            single.command(name, cls=Command)(module.command)
+            single.command(name, cls=Command)(one_by_one(module.command))
             self._made[name] = typer.main.get_command(single)
         return self._made[name]
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
-from vggcli.commands.named import say_skipped
-from vggcli.commands.predict import access_of
+from vggcli.commands.named import access_of, say_skipped
 from vggcli.commands.provenance import Computing, provenance_of
 from vggcli.commands.request import Request
 from vggcli.errors import StoppedError
@@ -30,7 +29,7 @@ from vggcli.scale.notes import Note
 from vggcli.scale.run import ClusterRun, counts
 from vggcli.scale.storage import Storage, open_storage
 from vggcli.weights.locate import DEMO_FILE
-from vggcli.weights.model import check_classifies
+from vggcli.weights.opening import check_classifies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,7 +206,7 @@ class _Cluster:
             files_from=request.files_from,
             null=request.null,
             column=request.column,
-            access=access_of(request),
+            access=access_of(request.settings),
             opens_archives=False,
         )
 

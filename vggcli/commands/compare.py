@@ -14,7 +14,7 @@ from vggcli.classifier import Classifier
 from vggcli.commands.console import Console
 from vggcli.commands.interruption import Interruption
 from vggcli.commands.listing import Listing
-from vggcli.commands.named import must_fetch, nothing_is_there, say_skipped
+from vggcli.commands.named import access_of, must_fetch, nothing_is_there, say_skipped
 from vggcli.engines import choice
 from vggcli.errors import UsageError
 from vggcli.images import counting, discover
@@ -43,6 +43,7 @@ class CompareRequest:
     recursive: bool = False
     files_from: str | None = None
     null: bool = False
+    column: str | None = None
     settings: Settings = field(default_factory=Settings)
     against_weights: str | None = None
     against_precision: str = "fp32"
@@ -71,16 +72,22 @@ def compare(request: CompareRequest, console: Console) -> tuple[Listing | None, 
     Raises:
         VggError: the run could not begin, or ended before its last input.
     """
-    discover.check(request.inputs, request.files_from, request.null)
+    discover.check(request.inputs, request.files_from, request.null, request.column)
     for settings in (request.settings, request.against):
         choice.check(settings.engine, settings.device, settings.precision)
     if request.save:
         _check_saves(request)
     say = _nothing if request.quiet else console.note
     skipped = discover.Skipped()
-    named = request.inputs, request.recursive, request.files_from, request.null
+    named = request.inputs, request.recursive, request.files_from, request.null, request.column
     found = discover.discover(
-        request.inputs, skipped, recursive=request.recursive, files_from=request.files_from, null=request.null
+        request.inputs,
+        skipped,
+        recursive=request.recursive,
+        files_from=request.files_from,
+        null=request.null,
+        column=request.column,
+        access=access_of(request.settings),
     )
     must_be_fetched = any(map(must_fetch, (request.settings, request.against)))
     if must_be_fetched and not request.allow_empty and nothing_is_there(*named):
@@ -190,7 +197,13 @@ class _Comparison:
         """All inputs counted; the exit code."""
         request, console = self._request, self._console
         pipeline = self._both.pipeline(found)
-        counts = counting.count(request.inputs, request.files_from, recursive=request.recursive, null=request.null)
+        counts = counting.count(
+            request.inputs,
+            request.files_from,
+            recursive=request.recursive,
+            null=request.null,
+            column=request.column,
+        )
         try:
             # Nothing is printed before the end, so that the terminal is the bar's until then.
             with self._interruption.watching(pipeline), console.progress(not request.quiet, counts) as progress:

@@ -19,7 +19,7 @@ from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.comparison import Comparison
 from vggcli.weights.description import first_few
 from vggcli.weights.locate import DEMO_FILE, file_in
-from vggcli.weights.model import describe
+from vggcli.weights.opening import describe
 
 COLUMNS = ("key", "shape", "dtype")
 STATISTICS = ("min", "max", "mean", "std", "nan", "inf")

@@ -8,10 +8,20 @@ from collections.abc import Callable
 
 from vggcli.errors import DownloadError, UsageError
 from vggcli.images import discover
+from vggcli.images.access import Access
 from vggcli.images.item import file_of
 from vggcli.settings import Settings
 from vggcli.weights.locate import locate
 from vggcli.weights.store import FetchOptions
+
+
+def access_of(settings: Settings, *, keeps: bool = False) -> Access:
+    """How archives and addresses are read.
+
+    Args:
+        keeps: see `Access.keeps`.
+    """
+    return Access(settings.max_bytes, settings.timeout, settings.allow_private, keeps=keeps)
 
 
 def must_fetch(settings: Settings) -> bool:

@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING
 from vggcli.classifier import Classifier
 from vggcli.commands.console import Console, Progress
 from vggcli.commands.interruption import Interruption
-from vggcli.commands.named import must_fetch, nothing_is_there, say_skipped
+from vggcli.commands.named import access_of, must_fetch, nothing_is_there, say_skipped
 from vggcli.commands.provenance import Computing, provenance_of
 from vggcli.commands.request import Request
 from vggcli.commands.sorting import Sorting
 from vggcli.engines import choice
 from vggcli.errors import StoppedError
 from vggcli.images import discover
-from vggcli.images.access import Access
 from vggcli.images.recipe import RECIPES
 from vggcli.output.formats import choose_format
 from vggcli.output.stream import check_file
 from vggcli.records import Record
 from vggcli.weights.locate import DEMO_FILE
-from vggcli.weights.model import check_classifies
+from vggcli.weights.opening import check_classifies
 
 if TYPE_CHECKING:
     from vggcli.output.resume import ResumableOutput
@@ -55,13 +54,14 @@ def predict(request: Request, console: Console) -> int:
         check_file(request.output, replace=request.resume or request.overwrite)
         _check_sources(request, request.output, request.settings.weights)
     say = _nothing if request.quiet else console.note
+    access = access_of(request.settings, keeps=request.sort_into is not None)
     sorting = Sorting(
         request.sort_into,
         request.inputs,
         request.recursive,
         link=request.link,
         dry_run=request.dry_run,
-        access=access_of(request),
+        access=access,
         note=console.note,
         say=say,
     )
@@ -73,7 +73,7 @@ def predict(request: Request, console: Console) -> int:
         files_from=request.files_from,
         null=request.null,
         column=request.column,
-        access=access_of(request),
+        access=access,
     )
     named = request.inputs, request.recursive, request.files_from, request.null, request.column
     if must_fetch(request.settings) and not request.allow_empty and nothing_is_there(*named):
@@ -99,12 +99,6 @@ def predict(request: Request, console: Console) -> int:
         console.note(_EMPTY)
         return 1
     return code
-
-
-def access_of(request: Request) -> Access:
-    """How the archives and addresses of a request are read."""
-    settings = request.settings
-    return Access(settings.max_bytes, settings.timeout, settings.allow_private, keeps=request.sort_into is not None)
 
 
 def _nothing(text: str) -> None:
@@ -144,9 +138,8 @@ class _Prediction:
         self._failures: Counter[str] = Counter()
         self._classified = 0
         self._interruption = Interruption(console, self._say_interrupted)
-        self._pipeline = classifier.pipeline(
-            self._todo(found), keeps=access_of(request).keeps
-        )  # images decode from here on
+        # Images decode from here on.
+        self._pipeline = classifier.pipeline(self._todo(found), keeps=request.sort_into is not None)
 
     def run(self) -> int:
         """All records out; the exit code."""

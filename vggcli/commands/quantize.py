@@ -23,7 +23,8 @@ from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import cannot_write, check_file
 from vggcli.settings import Settings
 from vggcli.weights import int8_file, neighbours
-from vggcli.weights.model import Model, check_classifies
+from vggcli.weights.model import Model
+from vggcli.weights.opening import check_classifies
 
 _FEW = 100  # with fewer the report's interval is wide
 _ENDING = ".safetensors"

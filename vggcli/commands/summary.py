@@ -11,7 +11,7 @@ from vggcli.images.recipe import IMAGENET
 from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
 from vggcli.weights.locate import DEMO_FILE, file_in, is_model_folder
-from vggcli.weights.model import open_model
+from vggcli.weights.opening import open_model
 
 COLUMNS = ("layer", "type", "output shape", "kernel", "parameters", "multiply-adds")
 

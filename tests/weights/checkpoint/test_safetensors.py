@@ -106,6 +106,7 @@ def test_numbers_that_end_early_or_late(tmp_path: Path) -> None:
     assert "1 bytes follow" in str(problem(safe_file(header(), DATA + b"x"), tmp_path / "w"))
 
 
+@pytest.mark.long
 def test_a_header_of_the_largest_size_of_empty_things_is_refused_in_bounded_memory(tmp_path: Path) -> None:
     problem(safe_file(b'{"w":[' + b"[]," * 2_700_000 + b"0]}"), tmp_path / "w")
 

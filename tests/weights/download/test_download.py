@@ -288,6 +288,7 @@ def test_a_part_that_the_server_cannot_continue_is_fetched_anew(
     assert target.read_bytes() == MEGABYTE
 
 
+@pytest.mark.long
 def test_30_cuts_and_10_kills_cost_less_than_a_tenth_more(server: FaultServer, target: Path) -> None:
     chance = random.Random(30_10)
     data = chance.randbytes(24_000_000)  # large enough to tell a lost piece from a lost part

@@ -8,9 +8,9 @@ import typer
 
 from vggcli.cli import completion, options
 from vggcli.cli.console import Console
-from vggcli.cli.options import OUTPUT, images, network, records
+from vggcli.cli.options import OUTPUT, records
+from vggcli.cli.options.shared import NamedImages, Opening
 from vggcli.engines import EngineName, PrecisionName
-from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 
 AGAINST = "The other side"
 
@@ -52,39 +52,11 @@ SaveReport = Annotated[
 
 
 def command(
-    context: typer.Context,
-    inputs: images.Inputs = None,
-    recursive: images.Recursive = False,
-    files_from: images.FilesFrom = None,
-    null: images.Null = False,
-    allow_empty: images.AllowEmpty = False,
-    recipe: images.Recipe = None,
-    size: images.Size = None,
-    mean: images.Mean = None,
-    std: images.Std = None,
-    value_range: images.ValueRange = None,
-    bgr: images.Bgr = None,
-    resize: images.Resize = None,
-    no_exif: images.NoExif = False,
-    allow_truncated: images.AllowTruncated = False,
-    max_pixels: images.MaxPixels = DEFAULT_MAX_PIXELS,
-    max_bytes: images.MaxBytes = DEFAULT_MAX_BYTES,
-    fast_decode: images.FastDecode = False,
-    arch: network.Arch = None,
-    weights: network.Weights = None,
-    labels: network.Labels = None,
-    offline: network.Offline = False,
-    mirror: network.Mirror = None,
-    device: network.Device = "auto",
-    engine: network.Engine = "auto",
-    precision: network.Precision = "auto",
-    threads: network.Threads = None,
-    batch_size: network.BatchSize = None,
-    workers: network.Workers = None,
+    named: NamedImages,
+    opening: Opening,
     against_weights: AgainstWeights = None,
     against_precision: AgainstPrecision = "fp32",
     against_engine: AgainstEngine = None,
-    activation: network.Activation = None,
     format: options.Listing = options.ListingFormat.auto,
     save: SaveReport = False,
     quiet: records.Quiet = False,
@@ -104,19 +76,20 @@ def command(
     from vggcli.images.process import own_process
 
     request = CompareRequest(
-        inputs=tuple(inputs or ()),
-        recursive=recursive,
-        files_from=files_from,
-        null=null,
-        settings=options.settings(context.params),
+        inputs=tuple(named.inputs or ()),
+        recursive=named.recursive,
+        files_from=named.files_from,
+        null=named.null,
+        column=named.column,
+        settings=opening.settings,
         against_weights=against_weights,
         against_precision=against_precision,
         against_engine=against_engine,
-        allow_empty=allow_empty,
+        allow_empty=named.allow_empty,
         save=save,
         quiet=quiet,
     )
-    with Console() as console, own_process(max_pixels):
+    with Console() as console, own_process(opening.max_pixels):
         listing, code = run(request, console)
     if listing is not None:
         show(listing, format.value)

@@ -234,7 +234,7 @@ def command(
     \b
       vgg finetune pets/ -o pets.pth && vgg predict -w pets.pth photo.jpg
       vgg finetune pets/ -o pets.pth --unfreeze conv5
-      vgg finetune digits/ -o digits.pth --from-scratch --arch vgg11_bn --width 0.25 --size 32 --augment crop
+      vgg finetune digits/ -o digits.pth --from-scratch --width 0.125 --size 32
 
     Exit codes: 0 written; 1 written, but some images could not be read; 4 the loss diverged, and the best epoch was
     written; others as of predict.

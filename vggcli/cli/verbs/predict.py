@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from vggcli.cli import completion, options
+from vggcli.cli import completion
 from vggcli.cli.console import Console
-from vggcli.cli.options import CLUSTER, OUTPUT, images, network, records
-from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
+from vggcli.cli.options import CLUSTER, OUTPUT, records
+from vggcli.cli.options.shared import NamedImages, Opening
 
 SortInto = Annotated[
     Path | None,
@@ -72,39 +72,8 @@ Join = Annotated[
 
 
 def command(
-    context: typer.Context,
-    inputs: images.Inputs = None,
-    recursive: images.Recursive = False,
-    files_from: images.FilesFrom = None,
-    null: images.Null = False,
-    column: images.Column = None,
-    allow_empty: images.AllowEmpty = False,
-    recipe: images.Recipe = None,
-    size: images.Size = None,
-    mean: images.Mean = None,
-    std: images.Std = None,
-    value_range: images.ValueRange = None,
-    bgr: images.Bgr = None,
-    resize: images.Resize = None,
-    no_exif: images.NoExif = False,
-    allow_truncated: images.AllowTruncated = False,
-    max_pixels: images.MaxPixels = DEFAULT_MAX_PIXELS,
-    max_bytes: images.MaxBytes = DEFAULT_MAX_BYTES,
-    fast_decode: images.FastDecode = False,
-    timeout: images.Timeout = DEFAULT_TIMEOUT,
-    allow_private: images.AllowPrivate = False,
-    arch: network.Arch = None,
-    weights: network.Weights = None,
-    labels: network.Labels = None,
-    offline: network.Offline = False,
-    mirror: network.Mirror = None,
-    device: network.Device = "auto",
-    engine: network.Engine = "auto",
-    precision: network.Precision = "auto",
-    threads: network.Threads = None,
-    batch_size: network.BatchSize = None,
-    workers: network.Workers = None,
-    activation: network.Activation = None,
+    named: NamedImages,
+    opening: Opening,
     top_k: records.TopK = None,
     format: records.Format = "auto",
     output: records.Output = None,
@@ -136,26 +105,26 @@ def command(
     from vggcli.images.process import own_process
 
     request = Request(
-        inputs=tuple(inputs or ()),
-        recursive=recursive,
-        files_from=files_from,
-        null=null,
-        column=column,
-        settings=options.settings(context.params),
+        inputs=tuple(named.inputs or ()),
+        recursive=named.recursive,
+        files_from=named.files_from,
+        null=named.null,
+        column=named.column,
+        settings=opening.settings,
         top_k=top_k,
         format=format,
         output=None if output is None else Path(output),
         resume=resume,
         overwrite=overwrite,
         max_errors=0 if fail_fast else max_errors,
-        allow_empty=allow_empty,
+        allow_empty=named.allow_empty,
         min_prob=min_prob,
         sort_into=sort_into,
         link=link,
         dry_run=dry_run,
         quiet=quiet,
     )
-    with Console() as console, own_process(max_pixels):
+    with Console() as console, own_process(opening.max_pixels):
         if ray is not None or block_size is not None or join is not None:
             from vggcli.commands.shards import predict_in_shards
 

@@ -425,6 +425,7 @@ def test_a_real_pickle_of_such_a_program_runs_nothing(
 # Bounds
 
 
+@pytest.mark.long
 def test_many_objects_take_bounded_memory(tmp_path: Path) -> None:
     code = b"cm\nV\nq\x010(" + TENSOR + b"h\x01)R}U\x01aK\x01sb" * 60_000 + b"t."
     (tmp_path / "w").write_bytes(torch_zip(code))
