@@ -27,6 +27,7 @@ import vggcli
 from vggcli.network.module import VGG
 from vggcli.training import checkpoint, features
 from vggcli.training.fit import Fit
+from vggcli.training.state import State
 
 FROZEN = ("-w", "demo", "--threads", "1", "--epochs", "8")
 
@@ -319,8 +320,6 @@ def test_classes_that_differ_from_the_checkpoint_are_named(vgg: Vgg, data: Path,
     shutil.copytree(data, tmp_path / "data")
     kept = checkpoint.path_of(output)
     run = {"classes": ["across", "up"]}
-    from vggcli.training.fit import State
-
     checkpoint.CheckpointFile(kept, run).save(State())
 
     done = scratch(vgg, tmp_path / "data", output, "--resume")

@@ -18,7 +18,8 @@ import vggcli
 from vggcli.classifier import Classifier
 from vggcli.training import features
 from vggcli.training.dataset import read
-from vggcli.training.features import LINES, ROWS, Computed
+from vggcli.training.feature_files import LINES, ROWS
+from vggcli.training.features import Computed
 from vggcli.training.observer import InterruptedError
 
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from vggcli.errors import CheckpointError, MismatchError, OutputError
 from vggcli.training.checkpoint import CheckpointFile
-from vggcli.training.fit import Fit, Fitted, Numbers, State
+from vggcli.training.fit import Fit, Fitted, Numbers
 from vggcli.training.observer import InterruptedError
 from vggcli.training.plan import Plan
+from vggcli.training.state import State
 
 PLAN = Plan(epochs=6, batch_size=4, learning_rate=0.05, weight_decay=0.01, patience=0)
 RUN = {"classes": ["a", "b"], "learning_rate": 0.05}

@@ -19,10 +19,10 @@ from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import cannot_write, check_file
 from vggcli.settings import Settings
 from vggcli.training import checkpoint, dataset, features
-from vggcli.training.finetuning import Finetuned, Start, Task
 from vggcli.training.finetuning import finetune as train
 from vggcli.training.observer import InterruptedError
 from vggcli.training.plan import DEEPER, FROM_SCRATCH, LAST_LAYER, Depth
+from vggcli.training.task import Finetuned, Start, Task
 
 COLUMNS = ("class", "train", "held out", "right", "accuracy", "at least", "at most")
 _ENDINGS = (".pth", ".pt")
@@ -83,11 +83,10 @@ def finetune(request: Request, console: Console) -> tuple[Listing | None, int]:
         return None, observer.exit_code
     _write(request, content)
     checkpoint.CheckpointFile(task.checkpoint, {}).remove()
-    if done.fitted.diverged:
-        best = done.fitted.state.best
-        assert best is not None
-        console.note(f"the loss was no finite number any more: epoch {best.number} is kept. Use a smaller --lr.")
-    code = StoppedError.exit_code if done.fitted.diverged else 1 if done.surveyed.failures else 0
+    if done.diverged:
+        epoch = content["metrics"]["epoch"]
+        console.note(f"the loss was no finite number any more: epoch {epoch} is kept. Use a smaller --lr.")
+    code = StoppedError.exit_code if done.diverged else 1 if done.surveyed.failures else 0
     if done.surveyed.failures:
         count = len(done.surveyed.failures)
         console.note(f"{count} of {count + len(done.surveyed.images)} images could not be read and were left out")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from vggcli import files
 from vggcli.errors import CheckpointError, MismatchError
 from vggcli.output.stream import in_plain_words
 from vggcli.training.dataset import quoted
-
-if TYPE_CHECKING:
-    from vggcli.training.fit import State
+from vggcli.training.state import State
 
 _FORM = 1
 WHAT = "cannot go on from"
@@ -52,8 +50,6 @@ class CheckpointFile:
             CheckpointError: it is no checkpoint.
         """
         import torch
-
-        from vggcli.training.fit import State
 
         if not self.path.exists():
             return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vggcli.training.fit import State
+    from vggcli.training.state import State
 
 _MOST_PATHS = 10_000  # that are kept of a split; of larger ones the digest and the numbers
 _COUNTER = "num_batches_tracked"

@@ -1,13 +1,8 @@
 """What the network's last layer sees of images, computed once and kept on disk.
 
-A folder for each network, layer, recipe, engine and precision:
-
-    about.json      what they are, for people
-    features.f32    a row of float32 for each image, in the order in which they were computed
-    images.jsonl    a line for each file: path, size, time of change, SHA-256 of its bytes, row
-
-A line is written after its row is, so whatever ends the run, every whole line has its row.  A file that was not changed
-since is not even opened; one that was moved or copied is known by its bytes.
+There is a folder for each network, layer, recipe, engine and precision, which `about.json` names for people; what else
+is in it, `feature_files` says.  A file that was not changed since is not even opened; one that was moved or copied is
+known by its bytes.
 """
 
 from __future__ import annotations
@@ -19,8 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +23,7 @@ from vggcli.errors import OutputError
 from vggcli.images.item import Input
 from vggcli.network.layers import Dropout, Linear
 from vggcli.training.dataset import Example
+from vggcli.training.feature_files import ROWS, Kept
 from vggcli.training.observer import InterruptedError, Observer
 from vggcli.weights import store
 
@@ -36,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK = 1 << 20  # bytes that are hashed at a time
-ROWS, LINES, ABOUT = "features.f32", "images.jsonl", "about.json"
+_ABOUT = "about.json"
 NO_FILE = "it is no regular file, and only such are trained on"
 _FORM = 1  # of the files; another number is another folder
 
@@ -89,7 +84,7 @@ def compute(classifier: Classifier, examples: Sequence[Example], cache: Path, ob
     folder = cache / name
     with _in_plain_words(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+        (folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n", "utf-8")
         with _locked(folder, observer), Kept(folder, width) as kept:
             found = _Pass(classifier, layer, kept)
             found.run([example.path for example in examples], observer)
@@ -138,89 +133,6 @@ def _locked(folder: Path, observer: Observer) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-class Kept:
-    """The rows and lines of a folder; a context that holds both files open.
-
-    Attributes:
-        rows: number of whole rows.
-    """
-
-    def __init__(self, folder: Path, width: int) -> None:
-        self._folder, self._bytes = folder, 4 * width
-        self._by_file: dict[tuple[str, int, int], tuple[str, int]] = {}
-        self._by_digest: dict[str, int] = {}
-        self.rows = 0
-
-    def __enter__(self) -> Kept:
-        self._features: BinaryIO = open(self._folder / ROWS, "ab", buffering=0)
-        self._lines: BinaryIO = open(self._folder / LINES, "a+b", buffering=0)
-        whole = self._features.seek(0, os.SEEK_END) // self._bytes
-        self._lines.seek(0)
-        end = 0
-        for line in self._lines:
-            entry = _entry(line)
-            if entry is None or entry[-1] >= whole:
-                break  # the last line of a run that was killed, and nothing that is worth keeping behind it
-            path, size, mtime, digest, row = entry
-            self._remember((path, size, mtime), digest, row)
-            end += len(line)
-        self._lines.truncate(end)
-        self._features.truncate(self.rows * self._bytes)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._features.close()
-        self._lines.close()
-
-    def of_file(self, key: tuple[str, int, int]) -> tuple[str, int] | None:
-        """Digest and row of a file that was not changed; None for any other."""
-        return self._by_file.get(key)
-
-    def of_digest(self, digest: str) -> int | None:
-        """The row of a file of these bytes."""
-        return self._by_digest.get(digest)
-
-    def add(self, key: tuple[str, int, int], digest: str, features: NDArray[np.float32] | None) -> int:
-        """Keep the features of a file; None for those that a file of the same bytes has.  Gives the row."""
-        row = self._by_digest.get(digest, self.rows)
-        if features is not None:
-            _write(self._features, np.ascontiguousarray(features, np.float32).tobytes(), self.rows * self._bytes)
-            row = self.rows
-        entry = {"path": key[0], "size": key[1], "mtime_ns": key[2], "sha256": digest, "row": row}
-        _write(self._lines, json.dumps(entry).encode() + b"\n", self._lines.seek(0, os.SEEK_END))
-        self._remember(key, digest, row)
-        return row
-
-    def _remember(self, key: tuple[str, int, int], digest: str, row: int) -> None:
-        self._by_file[key] = digest, row
-        self._by_digest[digest] = row
-        self.rows = max(self.rows, row + 1)
-
-
-def _write(file: BinaryIO, data: bytes, position: int) -> None:
-    """All of it, or nothing: a full disk may take a part."""
-    rest = memoryview(data)
-    try:
-        while rest:
-            rest = rest[file.write(rest) :]
-    except OSError:
-        file.truncate(position)
-        raise
-
-
-def _entry(line: bytes) -> tuple[str, int, int, str, int] | None:
-    """The values of a line; None for one that is not whole."""
-    try:
-        entry = json.loads(line)
-        values = tuple(entry[name] for name in ("path", "size", "mtime_ns", "sha256", "row"))
-    except (ValueError, KeyError, TypeError):
-        return None
-    right = line.endswith(b"\n") and list(map(type, values)) == [str, int, int, str, int] and values[-1] >= 0
-    return values if right else None
 
 
 class _Pass:

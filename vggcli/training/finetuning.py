@@ -3,128 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vggcli import __version__
 from vggcli.classifier import Classifier
 from vggcli.engines import devices
 from vggcli.engines.threads import Worker
 from vggcli.errors import MismatchError, StoppedError
 from vggcli.images.decode import Decoding
-from vggcli.images.recipe import Recipe
 from vggcli.network import zoo
-from vggcli.network.architecture import Architecture
-from vggcli.settings import Settings
-from vggcli.training import export, features, head, network, survey
+from vggcli.training import features, head, network, survey
 from vggcli.training.checkpoint import CheckpointFile
 from vggcli.training.dataset import Dataset
 from vggcli.training.observer import Observer
-from vggcli.training.plan import Depth, Init, Plan
+from vggcli.training.plan import Plan
 from vggcli.training.split import Split, split
 from vggcli.training.survey import Surveyed
+from vggcli.training.task import Finetuned, Start, Task
 from vggcli.weights import recipes, store
 from vggcli.weights.origin import Origin
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from vggcli.network.module import VGG
     from vggcli.training.fit import Fitted
 
-    Arrays = dict[str, NDArray[np.generic]]
-
 _MOST_PROCESSES = 8  # that decode for a GPU
 _UNEVEN = 3  # times as many images of one class as of another
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where the network starts from scratch.
-
-    Attributes:
-        variant: of the zoo.
-        width: see `network.narrow`.
-        init: see `network.from_scratch`.
-    """
-
-    variant: str = zoo.DEFAULT_VARIANT
-    width: float = 1.0
-    init: Init = "glorot"
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be trained.
-
-    Attributes:
-        source: the data set as the person named it.
-        settings: of the classifier whose weights it starts from; and device, precision, threads.
-        depth: the part that moves.
-        plan: numbers of the training that counts.
-        start: None for the weights of the settings.
-        cache: folder of features.
-        checkpoint: see `checkpoint.path_of`.
-        resume: go on from it.
-    """
-
-    source: str
-    settings: Settings
-    depth: Depth
-    plan: Plan
-    cache: Path
-    checkpoint: Path
-    start: Start | None = None
-    resume: bool = False
-
-
-@dataclass
-class Finetuned:
-    """What came of it.
-
-    Attributes:
-        architecture, arrays: the network and its weights, float32, by canonical key.
-        precision: what the held-out images were computed in.
-        notes: what should be known, one sentence each.
-    """
-
-    surveyed: Surveyed
-    split: Split
-    recipe: Recipe
-    architecture: Architecture
-    arrays: Arrays
-    fitted: Fitted
-    origin: dict[str, Any]
-    precision: str
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """See `export.measured`."""
-        return export.measured(self.fitted.state, self.split, self.surveyed.classes)
-
-    def content(self, task: Task) -> dict[str, Any]:
-        """What goes into the file."""
-        plan = task.plan
-        numbers = plan.to_json()
-        if task.depth == "last":
-            del numbers["augment"]  # features are of images as they are
-        return export.content(
-            self.architecture,
-            self.arrays,
-            self.surveyed.classes,
-            self.recipe,
-            settings={"vgg": __version__, **self.origin, "unfreeze": task.depth, **numbers},
-            split=export.described_split(self.split, task.source, plan.seed, plan.val_fraction),
-            metrics=self.metrics | {"precision": self.precision},
-            data={
-                "source": Path(task.source).name,
-                "images": len(self.surveyed.images),
-                "unreadable": len(self.surveyed.failures),
-            },
-        )
 
 
 def finetune(task: Task, dataset: Dataset, observer: Observer, progress: Any = None) -> Finetuned:
@@ -172,11 +76,11 @@ def _from_weights(task: Task, classifier: Classifier, dataset: Dataset, observer
     if model.quantization is not None:
         observer.warn("the features are those of the weights in int8; the file will hold the same weights as float32")
     classifier.close()  # the engine's copy of the weights, and its threads
-    done = Finetuned(surveyed, found, recipe, architecture, arrays, None, origin, precision)  # type: ignore[arg-type]
+    done = Finetuned(surveyed, found, recipe, architecture, arrays, origin, precision)
     checkpoint = _checkpoint(task, done)
     if task.depth == "last" or not (task.resume and checkpoint.path.exists()):
         _train_head(task, done, computed, observer)
-    if task.depth != "last" and not (done.fitted and done.fitted.diverged):
+    if task.depth != "last" and not done.diverged:
         _train_deeper(task, done, decoding, checkpoint, observer)
     return done
 
@@ -196,9 +100,9 @@ def _from_scratch(task: Task, start: Start, dataset: Dataset, observer: Observer
     _say(surveyed, found, plan, observer)
     architecture = network.narrow(start.variant, start.width, size, len(surveyed.classes))
     drawn = network.from_scratch(architecture, start.init, plan.seed)
-    arrays: Arrays = {key: tensor.numpy() for key, tensor in drawn.state_dict().items()}
+    arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in drawn.state_dict().items()}
     origin = {"from_scratch": True, "init": start.init, "variant": start.variant, "width": start.width}
-    done = Finetuned(surveyed, found, recipe, architecture, arrays, None, origin, "fp32")  # type: ignore[arg-type]
+    done = Finetuned(surveyed, found, recipe, architecture, arrays, origin, "fp32")
     _train_deeper(task, done, decoding, _checkpoint(task, done), observer)
     return done
 

@@ -245,7 +245,7 @@ def command(
     from vggcli.errors import UsageError
     from vggcli.images.process import own_process
     from vggcli.network.zoo import DEFAULT_VARIANT
-    from vggcli.training.finetuning import Start
+    from vggcli.training.task import Start
 
     if not from_scratch and (width != 1 or init != "glorot"):
         raise UsageError("--width and --init", "", "they are for training from scratch", "Add --from-scratch")
