@@ -258,6 +258,8 @@ def test_a_class_of_unreadable_images_alone_is_left_out(vgg: Vgg, data: Path, ou
         (("--from-scratch", "--size", "16"), 2, "the pools leave nothing of less than 32 pixels"),
         (("--from-scratch", "--precision", "int8"), 2, "it is for predictions"),
         (("--resume", "--overwrite"), 2, "they contradict each other"),
+        (("--unfreeze", "fc6", "-d", "cuda:99", "-w", "demo"), 5, "Run with --device cpu"),
+        (("--unfreeze", "fc6", "--precision", "fp16", "-d", "cpu", "-w", "demo"), 5, "Use bf16 or fp32"),
         (("-w", "none.pth"), 3, "there is no such file"),
         (("-o", "missing/mine.pth"), 4, "Make the folder first"),
         (("-w", "demo", "--features", "/dev/null"), 4, "Make room, or name another folder with --features"),
@@ -360,6 +362,7 @@ def test_without_torchvision_images_are_not_varied_and_that_is_said(
     done = vgg("finetune", data, "-o", output, *options)
 
     assert done.code == 5
+    assert "images to train on" not in done.err  # it is said before anything is computed
     assert "Install the torchvision that belongs to this torch, or add --augment none" in done.err
 
 

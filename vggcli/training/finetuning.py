@@ -16,6 +16,7 @@ from vggcli.training import features, head, network, survey
 from vggcli.training.checkpoint import CheckpointFile
 from vggcli.training.dataset import Dataset
 from vggcli.training.observer import Observer
+from vggcli.training.pictures import import_transforms
 from vggcli.training.plan import Plan
 from vggcli.training.split import Split, split
 from vggcli.training.survey import Surveyed
@@ -43,6 +44,10 @@ def finetune(task: Task, dataset: Dataset, observer: Observer, progress: Any = N
         VggError: the data, the weights or the device cannot be used.
     """
     devices.import_torch()
+    if task.depth != "last":  # what is missing is found before hours are spent on features
+        devices.torch_precision(task.settings.precision, devices.torch_devices(task.settings.device)[:1])
+        if task.plan.augment != "none":
+            import_transforms()
     if task.start is not None:
         return _from_scratch(task, task.start, dataset, observer)
     classifier = Classifier(task.settings, progress=progress)

@@ -159,8 +159,6 @@ class PictureBatches:
         self._white = 255 // recipe.value_range  # what a byte is divided by
         self._mean = torch.tensor(recipe.mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(recipe.std, device=device).view(1, -1, 1, 1)
-        if plan.augment != "none":
-            import_transforms()  # before the first epoch, and not in the middle of it
         # A generator of their own: torch's is the training's.
         options: dict[str, Any] = {"num_workers": workers, "generator": torch.Generator()}
         if workers:
