@@ -425,7 +425,7 @@ def test_the_digits_of_the_readme(vgg: Vgg, output: Path, tmp_path: Path) -> Non
         Image.fromarray((255 - image * 15.9375).astype(np.uint8)).save(folder / f"{number}.png")
     options = ("--from-scratch", "--arch", "vgg11_bn", "--width", "0.125", "--size", "32", "--augment", "crop")
 
-    done = vgg("finetune", tmp_path / "digits", "-o", output, *options, "--epochs", "8")
+    done = vgg("finetune", tmp_path / "digits", "-o", output, *options, "--epochs", "8", "--dropout", "0.2")
 
     assert done.code == 0
     assert loaded(output)["metrics"]["accuracy"] >= 0.95
