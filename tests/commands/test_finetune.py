@@ -288,31 +288,36 @@ def test_nothing_is_overwritten_unasked(vgg: Vgg, data: Path, output: Path) -> N
 # What ends it early
 
 
-def scratch(vgg: Vgg, data: Path, output: Path, *options: str) -> Output:
-    return vgg("finetune", data, "-o", output, *TINY, "--epochs", "5", "--patience", "0", *options)
+DEEP = ("-w", "demo", "--unfreeze", "fc6", "--size", "64", "--augment", "none", "--threads", "1", "-b", "8")
 
 
+def scratch(vgg: Vgg, data: Path, output: Path, *options: str, kind: tuple[str, ...] = TINY) -> Output:
+    return vgg("finetune", data, "-o", output, *kind, "--epochs", "5", "--patience", "0", *options)
+
+
+@pytest.mark.parametrize("kind", [TINY, DEEP], ids=["from scratch", "deeper"])
 def test_an_interrupted_training_goes_on_to_the_same_weights(
-    vgg: Vgg, data: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: tuple[str, ...], vgg: Vgg, data: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert scratch(vgg, data, tmp_path / "whole.pth").code == 0
+    assert scratch(vgg, data, tmp_path / "whole.pth", kind=kind).code == 0
     keep = Fit._keep
 
     def interrupted(self: Fit, epoch: Any, state: Any) -> None:
         keep(self, epoch, state)
-        if epoch.number == 2:
+        if epoch.number == 2 and self._save is not None:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as context:
         context.setattr(Fit, "_keep", interrupted)
-        stopped = scratch(vgg, data, output)
+        stopped = scratch(vgg, data, output, kind=kind)
     assert stopped.code == 130, stopped
     assert "vgg: interrupted: what was computed is kept; the same command with --resume goes on" in stopped.err
     assert not output.exists()
 
-    other = vgg("finetune", data, "-o", output, *TINY, "--epochs", "5", "--seed", "1", "--resume")
+    other = scratch(vgg, data, output, "--seed", "1", "--resume", kind=kind)
     assert (other.code, "its split is" in other.err) == (3, True)
-    assert scratch(vgg, data, output, "--resume").code == 0
+    resumed = scratch(vgg, data, output, "--resume", kind=kind)
+    assert (resumed.code, "going on behind epoch 2" in resumed.err) == (0, True)
 
     assert_same_weights(output, tmp_path / "whole.pth")
     assert not checkpoint.path_of(output).exists()
