@@ -22,7 +22,9 @@ from vggcli.cli import app, options
 from vggcli.commands import list as list_command
 from vggcli.network.zoo import VARIANTS
 
-COMMANDS = tuple("predict report explain evaluate embed search compare quantize inspect download list summary".split())
+COMMANDS = tuple(
+    "predict report explain evaluate embed search finetune compare quantize inspect download list summary".split()
+)
 OPTIONS = {
     "predict": """-a --arch -w --weights --labels -k --top-k -d --device --engine --precision --resize --no-exif
         --allow-truncated --max-pixels --max-bytes --fast-decode -b --batch-size -j --workers -r --recursive
@@ -37,6 +39,7 @@ OPTIONS = {
         -o --output --resume --overwrite --fail-fast --max-errors --allow-empty -q --quiet""",
     "search": """-w --weights -r --recursive --files-from --queries --row -k --top-k --include-self --duplicates
         --min-similarity -f --format -o --output --overwrite""",
+    "finetune": "-o --output --unfreeze --from-scratch --width --epochs --lr --seed --features --resume --overwrite -q",
     "quantize": "--images -r --recursive --limit -o --output --overwrite --recipe --threads -f --format -q --quiet",
     "compare": """-w --weights --precision --engine --against-weights --against-precision --against-engine --save
         -f --format -r --recursive --files-from -0 --null --recipe --allow-empty""",

@@ -14,13 +14,14 @@ from vggcli.images.recipe import Recipe
 from vggcli.network import labels, zoo
 from vggcli.network.architecture import Architecture
 from vggcli.web.urls import shown
-from vggcli.weights import class_names, description, opening, state_dict
+from vggcli.weights import class_names, description, opening, state_dict, trained
 from vggcli.weights.checkpoint import Checkpoint, Tensor, foreign_names, open_checkpoint, read_checkpoint
 from vggcli.weights.checkpoint.pickle.refusals import listed
 from vggcli.weights.comparison import Comparison, compare
 from vggcli.weights.locate import DEMO_FILE, file_in
 from vggcli.weights.reading.problem import BrokenChainError
 from vggcli.weights.reading.reading import Reading
+from vggcli.weights.trained import Trained
 
 if TYPE_CHECKING:
     from vggcli.weights.int8 import Quantization
@@ -56,6 +57,7 @@ class Inspection:
         notes: what should be known, one sentence each.
         statistics: by key, where they were asked for.
         quantization: what a file of `vgg quantize` says of itself; None for all others.
+        trained: what a file of `vgg finetune` says of itself; None for all others.
     """
 
     path: str
@@ -71,6 +73,7 @@ class Inspection:
     notes: tuple[str, ...]
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
     quantization: Quantization | None = None
+    trained: Trained | None = None
 
     @property
     def architecture(self) -> Architecture | None:
@@ -177,6 +180,7 @@ def _inspection(checkpoint: Checkpoint, path: Path | None, *, stats: bool) -> In
         notes=notes,
         statistics=_all_statistics(found.tensors) if stats else {},
         quantization=quantization,
+        trained=trained.find(checkpoint.root),
     )
 
 

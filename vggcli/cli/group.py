@@ -19,7 +19,7 @@ from vggcli.errors import StoppedError, UsageError, VggError
 
 # In the order of the help.
 VERBS = (
-    *("predict", "report", "explain", "evaluate", "embed", "search"),
+    *("predict", "report", "explain", "evaluate", "embed", "search", "finetune"),
     *("compare", "quantize", "inspect", "download", "list", "summary"),
 )
 _NAMES_WIDTH = 26  # cells for an option and its values in help; longer ones have a line of their own

@@ -17,6 +17,7 @@ from vggcli.web.urls import shown
 from vggcli.weights import store
 from vggcli.weights.checkpoint.problems import cut
 from vggcli.weights.comparison import Comparison
+from vggcli.weights.description import first_few
 from vggcli.weights.locate import DEMO_FILE, file_in
 from vggcli.weights.opening import describe
 
@@ -110,6 +111,8 @@ def _facts(found: Inspection) -> dict[str, str]:
         facts["classes"] = "none (no classifier)" if found.classes is None else str(found.classes)
     if found.recipe is not None:
         facts["recipe"] = found.recipe.for_people()
+    if found.trained is not None:
+        facts |= {"names": first_few(found.labels or ()), **found.trained.facts()}
     if found.quantization is not None:
         facts["int8"] = found.quantization.for_people()
     if found.notes:
@@ -146,6 +149,7 @@ def _data(found: Inspection, digest: str | None) -> dict[str, object]:
         "labels": list(found.labels) if found.labels else None,
         "recipe": found.recipe and found.recipe.to_json() | {"source": found.recipe.source},
         **({} if found.quantization is None else {"int8": found.quantization.to_json()}),
+        **({} if found.trained is None else {"trained": dict(found.trained.parts)}),
         "notes": list(found.notes),
         "totals": {
             "tensors": len(tensors),
