@@ -327,7 +327,7 @@ def test_classes_that_differ_from_the_checkpoint_are_named(vgg: Vgg, data: Path,
     shutil.copytree(data, tmp_path / "data")
     kept = checkpoint.path_of(output)
     run = {"classes": ["across", "up"]}
-    checkpoint.CheckpointFile(kept, run).save(State())
+    checkpoint.CheckpointFile(kept, run).save(State(weights={"w": torch.zeros(1)}))
 
     done = scratch(vgg, tmp_path / "data", output, "--resume")
 

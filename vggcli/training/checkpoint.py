@@ -11,6 +11,7 @@ from vggcli.errors import CheckpointError, MismatchError
 from vggcli.output.stream import in_plain_words
 from vggcli.training.dataset import quoted
 from vggcli.training.state import State
+from vggcli.weights.checkpoint import Tensor, open_checkpoint
 
 _FORM = 1
 WHAT = "cannot go on from"
@@ -49,19 +50,18 @@ class CheckpointFile:
             MismatchError: it is of other classes, images or options, which are named.
             CheckpointError: it is no checkpoint.
         """
-        import torch
-
         if not self.path.exists():
             return None
         try:
-            found = torch.load(self.path, map_location="cpu", weights_only=True)
+            with open_checkpoint(self.path) as checkpoint:
+                found = _in_torch(checkpoint.root)
             if found["form"] != _FORM:
                 raise ValueError("of another version")
             self._check(found["run"])
             return State.of_plain(found["state"])
         except MismatchError:
             raise
-        except Exception as error:  # torch has no type of its own for files that are none of its
+        except (CheckpointError, KeyError, TypeError, ValueError) as error:
             step = "Begin anew with --overwrite"
             raise CheckpointError(WHAT, str(self.path), "it is no checkpoint of this program", step) from error
 
@@ -80,6 +80,20 @@ class CheckpointFile:
             if run.get(name) != value:
                 why = f"its {name.replace('_', ' ')} is {run.get(name)}, and not {value}"
                 raise MismatchError(WHAT, str(self.path), why, _NEXT)
+
+
+def _in_torch(value: Any) -> Any:
+    """What the reader of weights files gives, which runs none of them, with tensors of torch's."""
+    if isinstance(value, Tensor):
+        import numpy as np
+        import torch
+
+        return torch.from_numpy(np.array(value.numpy()))
+    if isinstance(value, Mapping):
+        return {key: _in_torch(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_in_torch, value))
+    return value
 
 
 class _Recorder:
