@@ -226,6 +226,7 @@ def test_who_cannot_run_is_left_out_with_the_reason(tmp_path: Path, monkeypatch:
     assert [entry.answers for entry in found.rounds["good"]] == [answers, answers]
 
 
+@pytest.mark.long
 def test_small_real_run_prints_the_table(tmp_path: Path) -> None:
     """With this tree's vgg, whatever is installed; how long anything took is no business of a test."""
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--weights", "demo", "--only", "vgg"]

@@ -148,7 +148,7 @@ def test_an_interrupted_run_leaves_whole_rows(number: signal.Signals) -> None:
     assert lines[2:] == ["vgg: interrupted: the rows so far are written"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_an_interrupted_run_with_a_file_can_be_resumed(number: signal.Signals, tmp_path: Path) -> None:
     out, inputs = tmp_path / "out.tsv", f"{digit('one')}\n/no/such.png\n{digit('two')}\n".encode()
 
@@ -196,7 +196,7 @@ def held(pipe: int) -> int:
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_reader_that_does_not_read_holds_up_no_interruption(number: signal.Signals) -> None:
     with stuck_run() as process:
         process.send_signal(number)

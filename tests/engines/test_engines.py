@@ -220,6 +220,7 @@ print(len(given), all(np.array_equal(one.outputs["fc8"], row) for one, row in zi
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process's memory cannot be limited")
 def test_a_batch_that_memory_is_refused_for_holds_none_and_goes_through_in_halves(kind: str) -> None:
     tests = Path(__file__).parents[1]

@@ -223,6 +223,7 @@ def test_the_largest_sums_are_right_on_this_cpu(tmp_path: Path, monkeypatch: pyt
     check(extreme())
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the cap is one of x86")
 def test_where_the_kernels_saturate_weights_are_halved(tmp_path: Path) -> None:
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "VGG_TEST_FOLDER": str(tmp_path)}

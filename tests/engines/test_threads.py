@@ -96,6 +96,7 @@ def test_workers_that_begin_at_once_leave_newcomers_their_number() -> None:
     assert in_new_thread(torch.get_num_threads) == of_newcomers
 
 
+@pytest.mark.long
 def test_a_program_that_chose_a_number_keeps_it_for_threads_to_come() -> None:
     code = """
 import threading, torch
