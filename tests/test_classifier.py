@@ -191,7 +191,7 @@ def test_the_keywords_are_the_settings() -> None:
     import dataclasses
     import inspect
 
-    from vggcli.settings import Settings
+    from vggcli.library.settings import Settings
 
     parameters = inspect.signature(vggcli.load).parameters
     assert {name: p.default for name, p in parameters.items()} == {

@@ -24,7 +24,7 @@ HEAVY = """torch torchvision openvino pyarrow httpx fsspec rich PIL numpy safete
 ABOUT_TORCH = ("vggcli.network.module",)
 # The rooms, each below those that it may import from; a dot is the package's root.
 ROOMS = """errors,records,text,files,json_reader web network images weights engines run output analysis
-    settings,classifier,loading,paired,explaining . training scale commands cli __main__""".split()
+    classifier,library . training scale commands cli __main__""".split()
 LOADED = """
 import json, os, sys
 from vggcli.cli.app import app

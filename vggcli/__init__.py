@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from vggcli.images.recipe import Recipe
-    from vggcli.loading import load
-    from vggcli.paired import Compared, compare
+    from vggcli.library.loading import load
+    from vggcli.library.paired import Compared, compare
     from vggcli.records import Activations, Explanation, Failure, Prediction, Record
 
 __version__ = "0.1.0"
@@ -61,8 +61,8 @@ _HOMES = {
     "vggcli.analysis.inspection": ("Inspection", "inspect"),
     "vggcli.classifier": ("Classifier",),
     "vggcli.images.recipe": ("Recipe",),
-    "vggcli.loading": ("load",),
-    "vggcli.paired": ("Compared", "compare"),
+    "vggcli.library.loading": ("load",),
+    "vggcli.library.paired": ("Compared", "compare"),
     "vggcli.records": ("Activations", "Explanation", "Failure", "Prediction", "Record"),
 }
 

@@ -20,13 +20,13 @@ from vggcli.images.discover import Input
 from vggcli.images.inputs import as_input, expand, read_ahead
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 from vggcli.images.recipe import RECIPES, Recipe
+from vggcli.library.settings import Settings
 from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
 from vggcli.records import Activations, Explanation, Failure, Record
 from vggcli.run.batches import Result
 from vggcli.run.pipeline import Pipeline
 from vggcli.run.ranking import Selection, to_record
-from vggcli.settings import Settings
 from vggcli.weights.locate import DEMO_FILE, locate
 from vggcli.weights.opening import check_classifies, open_model
 from vggcli.weights.store import FetchOptions
@@ -278,7 +278,7 @@ class Classifier:
             >>> item.label, item.map.shape, bool(item.map.max() > 0)
             ('seven', (14, 14), True)
         """
-        from vggcli.explaining import Explainer
+        from vggcli.library.explaining import Explainer
 
         explainer = Explainer(self, top_k=top_k, classes=classes, layer=layer, method=method)
         return explainer.results(expand(inputs, recursive=recursive, access=self._decoding().access))

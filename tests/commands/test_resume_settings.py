@@ -12,7 +12,7 @@ from predict_examples import DIGITS as FOLDER
 from vggcli import classifier
 from vggcli.images.decode import Decoding, ImageLoader
 from vggcli.images.nvjpeg import DeviceImageLoader
-from vggcli.settings import Settings
+from vggcli.library.settings import Settings
 
 DIGITS = sorted(FOLDER.iterdir())
 

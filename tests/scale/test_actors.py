@@ -14,6 +14,7 @@ from predict_examples import DIGITS, digit
 
 import vggcli
 from vggcli.images.item import Archive, Input
+from vggcli.library.settings import Settings
 from vggcli.scale import actors
 from vggcli.scale.actors import BlockActor, Job, Refusal, decode
 from vggcli.scale.attempts import Attempt
@@ -21,7 +22,6 @@ from vggcli.scale.blocks import Block, write_block
 from vggcli.scale.isolation import Question, classify
 from vggcli.scale.notes import Note
 from vggcli.scale.storage import Folder
-from vggcli.settings import Settings
 
 SETTINGS = Settings(weights="demo", engine="openvino", precision="fp32", device="cpu", threads=1, workers=1)
 POISON = Path(__file__).parent / "poison"

@@ -25,7 +25,7 @@ from tools.measure_bf16 import networks, pictures
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vggcli.paired import Compared
+    from vggcli.library.paired import Compared
 
 HEADINGS = (
     "network",

@@ -17,10 +17,10 @@ from vggcli.commands.named import NamedImages, access_of, exhaust, nothing_to, s
 from vggcli.engines import choice
 from vggcli.errors import UsageError
 from vggcli.images import discover
+from vggcli.library.paired import Compared, Pair, Paired, Tally
+from vggcli.library.settings import Settings
 from vggcli.network import zoo
 from vggcli.output.stream import in_plain_words
-from vggcli.paired import Compared, Pair, Paired, Tally
-from vggcli.settings import Settings
 from vggcli.weights import agreement_report
 from vggcli.weights.agreement_report import LEAST_EQUAL, MOST_MEAN_CHANGE
 

@@ -16,10 +16,10 @@ from vggcli.commands.listing import Listing
 from vggcli.errors import InputError, OutputError, UsageError
 from vggcli.images.access import Access
 from vggcli.images.recipe import IMAGENET
+from vggcli.library.settings import Settings
 from vggcli.network.class_index import ClassIndex
 from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import in_plain_words, is_regular
-from vggcli.settings import Settings
 from vggcli.text import escape, guard_formula
 
 if TYPE_CHECKING:

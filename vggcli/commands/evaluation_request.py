@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vggcli.analysis.truth import Truth
 from vggcli.commands.console import Console
-from vggcli.settings import Settings
+from vggcli.library.settings import Settings
 
 EMPTY = "there was nothing to evaluate"
 

@@ -19,8 +19,9 @@ from vggcli.commands.interruption import Interruption
 from vggcli.commands.named import NamedImages, access_of, exhaust, nothing_to, say_nothing, say_skipped
 from vggcli.engines import choice, devices
 from vggcli.errors import StoppedError
-from vggcli.explaining import Explainer
 from vggcli.images import discover
+from vggcli.library.explaining import Explainer
+from vggcli.library.settings import Settings
 from vggcli.output import heat_map
 from vggcli.output.explanations import Explained, ExplanationCodec, Picture
 from vggcli.output.formats import choose_format
@@ -29,7 +30,6 @@ from vggcli.output.sinks import Sink, open_sink
 from vggcli.records import Explanation
 from vggcli.run.batches import Result
 from vggcli.run.in_order import in_order
-from vggcli.settings import Settings
 from vggcli.weights.locate import DEMO_FILE
 
 FOLDER = Path("explained")

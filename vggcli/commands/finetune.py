@@ -15,9 +15,9 @@ from vggcli.commands.interruption import Interruption, Stoppable
 from vggcli.commands.listing import Cell, Listing
 from vggcli.engines import choice
 from vggcli.errors import OutputError, StoppedError, UsageError
+from vggcli.library.settings import Settings
 from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import cannot_write, check_file
-from vggcli.settings import Settings
 from vggcli.training import checkpoint, dataset, features
 from vggcli.training.finetuning import finetune as train
 from vggcli.training.observer import InterruptedError

@@ -12,7 +12,7 @@ from vggcli.errors import DownloadError, UsageError
 from vggcli.images import discover
 from vggcli.images.access import Access
 from vggcli.images.item import file_of
-from vggcli.settings import Settings
+from vggcli.library.settings import Settings
 from vggcli.weights.locate import locate
 from vggcli.weights.store import FetchOptions
 

@@ -18,10 +18,10 @@ from vggcli.commands.quantizing import WHAT, InterruptedError, Quantized, Quanti
 from vggcli.engines import choice
 from vggcli.errors import MismatchError, OutputError, UsageError
 from vggcli.images import discover
+from vggcli.library.settings import Settings
 from vggcli.network import zoo
 from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import cannot_write, check_file
-from vggcli.settings import Settings
 from vggcli.weights import int8_file, neighbours
 from vggcli.weights.model import Model
 from vggcli.weights.opening import check_classifies

@@ -18,11 +18,11 @@ from vggcli.errors import UsageError
 from vggcli.images import discover, recipe_files
 from vggcli.images.recipe import Recipe
 from vggcli.json_reader import shown
+from vggcli.library.settings import Settings
 from vggcli.network import zoo
 from vggcli.output.sidecar import sidecar_path
 from vggcli.records import Failure
 from vggcli.run.embedding import POOLS, VectorForm, to_embedding
-from vggcli.settings import Settings
 from vggcli.weights import store
 
 if TYPE_CHECKING:

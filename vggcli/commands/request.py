@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vggcli.commands.named import NamedImages
-from vggcli.settings import Settings
+from vggcli.library.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from vggcli.scale.storage import open_storage
 
 if TYPE_CHECKING:
     from vggcli.classifier import Classifier
+    from vggcli.library.settings import Settings
     from vggcli.records import Provenance, Record
-    from vggcli.settings import Settings
 
 ROW, OUTCOME = "block", "outcome"  # columns of the dataset
 _LONGEST_PAUSE_SECONDS = 15.0

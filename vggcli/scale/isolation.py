@@ -19,9 +19,9 @@ from typing import Any
 from vggcli.errors import DeviceError
 from vggcli.images.item import Input, named
 from vggcli.json_reader import parse_json
+from vggcli.library.settings import Settings
 from vggcli.output.readback import LONGEST_LINE
 from vggcli.records import Failure, Prediction, Record
-from vggcli.settings import Settings
 
 _PROGRAM = "from vggcli.scale.isolation import serve; serve()"
 # A child that opens its network, or has an image that the decoder's own clock does not end.

@@ -12,8 +12,8 @@ from vggcli.errors import DeviceError, VggError
 from vggcli.scale.cluster import Share, import_ray
 
 if TYPE_CHECKING:
+    from vggcli.library.settings import Settings
     from vggcli.scale.storage import Storage
-    from vggcli.settings import Settings
 
 _PROBE_SECONDS = 180.0
 

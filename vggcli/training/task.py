@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from vggcli import __version__
 from vggcli.images.recipe import Recipe
+from vggcli.library.settings import Settings
 from vggcli.network import zoo
 from vggcli.network.architecture import Architecture
-from vggcli.settings import Settings
 from vggcli.training import export
 from vggcli.training.plan import Depth, Init, Plan
 from vggcli.training.split import Split

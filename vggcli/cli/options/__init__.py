@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from vggcli.settings import Settings
+    from vggcli.library.settings import Settings
 
 INPUT, MODEL, NUMBERS, OUTPUT, CLUSTER = GROUPS = ("Inputs", "Model", "Numbers and speed", "Output", "Cluster")
 
@@ -24,7 +24,7 @@ def group(parameter: Any) -> str:
 
 def settings(given: Mapping[str, Any]) -> Settings:
     """What a network is opened with, from the parameters of a command, which have the names of the options."""
-    from vggcli.settings import Settings
+    from vggcli.library.settings import Settings
 
     named = {field.name: given[field.name] for field in fields(Settings) if field.name in given}
     if named.get("value_range"):

@@ -11,7 +11,7 @@ from vggcli.cli.options import images, network
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
-    from vggcli.settings import Settings
+    from vggcli.library.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from vggcli.classifier import Classifier
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
 from vggcli.images.recipe import Recipe
-from vggcli.settings import Settings
+from vggcli.library.settings import Settings
 
 
 def load(

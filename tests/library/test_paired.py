@@ -16,7 +16,7 @@ from vggcli.analysis.agreement import AgreementCounter
 from vggcli.errors import MismatchError, UsageError
 from vggcli.images.decode import ImageLoader
 from vggcli.images.discover import Input
-from vggcli.paired import Paired
+from vggcli.library.paired import Paired
 from vggcli.run.batches import Result
 from vggcli.run.ranking import to_probabilities
 
