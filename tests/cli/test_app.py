@@ -76,7 +76,9 @@ def test_help_lists_every_command_with_an_example(vgg: Vgg) -> None:
     assert (output.code, output.err) == (0, "")
     assert re.findall(r"^  (\w+)  +\S", output.out.partition("Commands:")[2], re.MULTILINE) == list(COMMANDS)
     assert "vgg predict --weights demo" in output.out
-    assert "..." not in vgg("--help", env={"COLUMNS": "80"}).out.partition("Commands:")[2]  # whole sentences
+    narrow = vgg("--help", env={"COLUMNS": "80"}).out
+    assert "..." not in narrow.partition("Commands:")[2]  # whole sentences
+    assert max(map(len, narrow.splitlines())) <= 80
     assert vgg("-h").out == output.out
 
 
