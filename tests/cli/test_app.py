@@ -76,6 +76,9 @@ def test_help_lists_every_command_with_an_example(vgg: Vgg) -> None:
     assert (output.code, output.err) == (0, "")
     assert re.findall(r"^  (\w+)  +\S", output.out.partition("Commands:")[2], re.MULTILINE) == list(COMMANDS)
     assert "vgg predict --weights demo" in output.out
+    narrow = vgg("--help", env={"COLUMNS": "80"}).out
+    assert "..." not in narrow.partition("Commands:")[2]  # whole sentences
+    assert max(map(len, narrow.splitlines())) <= 80
     assert vgg("-h").out == output.out
 
 
@@ -108,6 +111,10 @@ def test_help_of_predict_lists_the_exit_codes(vgg: Vgg) -> None:
         in text
     )
     assert "4 stopped early; 5 unusable device or engine; 70 a bug in vgg; 130, 143 interrupted." in text
+
+
+def test_help_of_search_promises_no_other_weights_than_those_of_the_vectors(vgg: Vgg) -> None:
+    assert "ImageNet" not in vgg("search", "--help").out
 
 
 def test_help_of_predict_has_its_options_in_groups(vgg: Vgg) -> None:

@@ -121,5 +121,5 @@ def test_an_architecture_finds_its_row_whatever_its_classifier(name: str) -> Non
     changed = vgg(row.architecture.stages, batch_norm=batch_norm, conv_bias=False, hidden=(64, 32), num_classes=2)
 
     assert zoo.of_architecture(row.architecture) is row
-    assert zoo.of_architecture(changed) is row
+    assert (zoo.of_architecture(changed) is row) == (name != "demo")  # a narrow VGG-11 of one's own is no demo
     assert zoo.of_architecture(vgg(((1,),))) is None

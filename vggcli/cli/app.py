@@ -46,9 +46,9 @@ def vgg(
     """Classify images with the VGG networks of Simonyan and Zisserman.
 
     \b
-      vgg predict --weights demo digit.png     no download needed
-      vgg predict --arch vgg16_bn photos/      a table on a terminal, tsv in a pipe
-      vgg inspect weights.pth                  keys and shapes, without loading torch
+      vgg predict --weights demo digit.png  no download needed
+      vgg predict --arch vgg16_bn photos/   a table on a terminal, tsv in a pipe
+      vgg inspect weights.pth               keys and shapes, without loading torch
     """
 
 

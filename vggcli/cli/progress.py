@@ -136,7 +136,7 @@ class RunProgress(_Shown):
 
 
 class Transfer(_Shown):
-    """How much of a file is here; see `vggcli.commands.console.Transfer`.
+    """How much of a file is here; see `vggcli.weights.download.progress.Progress`.
 
     Args:
         name: of the file.

@@ -81,7 +81,7 @@ def _row(name: str, configuration: str, hash_prefix: str, size_mib: float, top1:
     )
 
 
-# VGG-11 with batch norm at an eighth of the width and a small classifier; `vggcli/demo/train.py` trains it.
+# VGG-11 with batch norm at an eighth of the width and a small classifier; `tools/train_demo` trains it.
 _DEMO_ROW = Variant(
     DEMO,
     "A/8",
@@ -141,9 +141,15 @@ def published(name: str) -> WeightsFile | None:
 
 
 def of_architecture(architecture: Architecture) -> Variant | None:
-    """The zoo's row with these convolutions, batch norms, activations and pools; biases and the classifier are free."""
+    """The zoo's row with these convolutions, batch norms, activations and pools; biases and the classifier are free.
+
+    The demo's classifier counts, where there is one, but for its classes: its convolutions are those of any narrow
+    VGG-11, and who reads its name thinks of its digits.
+    """
     found = _features(architecture)
-    return next((row for row in VARIANTS.values() if _features(row.architecture) == found), None)
+    row = next((row for row in VARIANTS.values() if _features(row.architecture) == found), None)
+    is_another = bool(architecture.linears) and architecture.hidden != _DEMO_ROW.architecture.hidden
+    return None if row is _DEMO_ROW and is_another else row
 
 
 def _features(architecture: Architecture) -> list[Layer]:

@@ -17,7 +17,7 @@ from vggcli.training.checkpoint import CheckpointFile
 from vggcli.training.dataset import Dataset
 from vggcli.training.observer import Observer
 from vggcli.training.pictures import import_transforms
-from vggcli.training.plan import Plan
+from vggcli.training.plan import LAST_LAYER, Plan
 from vggcli.training.split import Split, split
 from vggcli.training.survey import Surveyed
 from vggcli.training.task import Finetuned, Start, Task
@@ -128,8 +128,6 @@ def _checkpoint(task: Task, done: Finetuned) -> CheckpointFile:
 def _train_head(task: Task, done: Finetuned, computed: features.Computed, observer: Observer) -> None:
     plan, last = task.plan, done.architecture.linears[-1]
     if task.depth != "last":
-        from vggcli.training.plan import LAST_LAYER
-
         plan = replace(LAST_LAYER, seed=plan.seed, class_weights=plan.class_weights)
     dropout = network.last_dropout(done.architecture) if plan.dropout is None else plan.dropout
     data = head.Features(computed.matrix, done.split, len(done.surveyed.classes), plan)

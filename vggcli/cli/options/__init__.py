@@ -41,4 +41,7 @@ class ListingFormat(str, Enum):
     json = "json"
 
 
-Listing = Annotated[ListingFormat, typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.")]
+Listing = Annotated[
+    ListingFormat,
+    typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.", rich_help_panel=OUTPUT),
+]

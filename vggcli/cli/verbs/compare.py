@@ -61,7 +61,7 @@ def command(
     save: SaveReport = False,
     quiet: records.Quiet = False,
 ) -> None:
-    """Hold two ways of running a network against each other: how often they give images the same label.
+    """Hold two ways of running a network against each other.  What counts is how often they give images the same label.
 
     \b
       vgg compare photos/ --weights mine.pth --precision bf16

@@ -23,7 +23,7 @@ def command(
     offline: network.Offline = False,
     mirror: network.Mirror = None,
 ) -> None:
-    """Fetch weights into the cache that torch hub uses, and print their paths.
+    """Fetch weights into torch hub's cache, and print their paths.
 
     \b
       vgg download vgg16_bn vgg19

@@ -25,7 +25,7 @@ def command(
     max_errors: records.MaxErrors = None,
     quiet: records.Quiet = False,
 ) -> None:
-    """Write what a layer gives for each image: the rows of one array, to search, cluster or train on.
+    """Write what a layer gives for each image, as rows of one array.  Search, cluster or train on them.
 
     \b
       vgg embed photos/ -o photos.npy

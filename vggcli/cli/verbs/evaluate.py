@@ -34,11 +34,6 @@ Predictions = Annotated[
     ),
 ]
 
-Format = Annotated[
-    options.ListingFormat,
-    typer.Option("--format", "-f", help="auto: a table on a terminal, tsv in a pipe.", rich_help_panel=OUTPUT),
-]
-
 Html = Annotated[
     Path | None,
     typer.Option(
@@ -89,7 +84,7 @@ def command(
     source: Source,
     opening: Classifying,
     predictions: Predictions = None,
-    format: Format = options.ListingFormat.auto,
+    format: options.Listing = options.ListingFormat.auto,
     html: Html = None,
     confusion: Confusion = None,
     calibrate: Calibrate = None,
@@ -98,7 +93,7 @@ def command(
     overwrite: Overwrite = False,
     quiet: records.Quiet = False,
 ) -> None:
-    """Measure how right a network is on images whose classes are known.
+    """Measure how right a network is on images of known classes.
 
     \b
       vgg evaluate val/ --weights mine.pth

@@ -104,7 +104,7 @@ def command(
     max_errors: records.MaxErrors = None,
     quiet: records.Quiet = False,
 ) -> None:
-    """Show where in each image the network finds its class: a heat map over the photograph.
+    """Show where in each image the network finds its class.  A heat map lies over each photograph.
 
     \b
       vgg explain --weights demo digits/seven.png

@@ -229,7 +229,7 @@ def command(
     overwrite: records.Overwrite = False,
     quiet: records.Quiet = False,
 ) -> None:
-    """Train a network for your own classes, and write it with their names and its recipe.
+    """Train a network for your own classes.  It is written with their names and its recipe.
 
     \b
       vgg finetune pets/ -o pets.pth && vgg predict -w pets.pth photo.jpg

@@ -34,7 +34,7 @@ def command(
     verify: Annotated[bool, typer.Option("--verify", help="Check the SHA-256 against the name and the zoo.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Range of every tensor; NaN and infinite values.")] = False,
 ) -> None:
-    """Print the keys, shapes and types of a weights file, and which VGG it is.
+    """Print which VGG a weights file holds: keys, shapes, types.
 
     Torch is not loaded, nothing in the file is run, and of a URL only the parts that describe the tensors are fetched.
 

@@ -76,7 +76,7 @@ def command(
     overwrite: records.Overwrite = False,
     quiet: records.Quiet = False,
 ) -> None:
-    """Write weights in int8: a quarter of the size, and several times as fast on CPUs with VNNI or AMX.
+    """Write weights in int8, a quarter of the size.  They are several times as fast on CPUs with VNNI or AMX.
 
     Three fifths of the images calibrate, a fifth chooses how, and on the last fifth the result is held against fp32.
 

@@ -51,7 +51,7 @@ def command(
     no_thumbnails: NoThumbnails = False,
     quiet: records.Quiet = False,
 ) -> None:
-    """Make a page of a finished run: thumbnails, classes, search, filters, histograms, failures, in one HTML file.
+    """Make a page of a finished run.  One HTML file has thumbnails, classes, search, filters, histograms, failures.
 
     \b
       vgg predict --weights demo digits/ -o labels.jsonl

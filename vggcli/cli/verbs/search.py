@@ -9,7 +9,7 @@ import typer
 
 from vggcli.cli import completion, options
 from vggcli.cli.console import Console
-from vggcli.cli.options import INPUT, OUTPUT, images, network, records
+from vggcli.cli.options import INPUT, MODEL, OUTPUT, images, network, records
 from vggcli.images.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, DEFAULT_TIMEOUT
 
 Features = Annotated[
@@ -19,6 +19,19 @@ Features = Annotated[
         help="Vectors of vgg embed, .npy or .safetensors.",
         autocompletion=completion.files,
         show_default=False,
+    ),
+]
+
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        "-w",
+        metavar="FILE|demo",
+        help="The weights that made FEATURES, where they lie elsewhere now.  [default: those it names]",
+        autocompletion=completion.demo_and_files,
+        show_default=False,
+        rich_help_panel=MODEL,
     ),
 ]
 
@@ -107,7 +120,7 @@ def command(
     max_bytes: images.MaxBytes = DEFAULT_MAX_BYTES,
     timeout: images.Timeout = DEFAULT_TIMEOUT,
     allow_private: images.AllowPrivate = False,
-    weights: network.Weights = None,
+    weights: Weights = None,
     offline: network.Offline = False,
     mirror: network.Mirror = None,
     device: network.Device = "auto",
@@ -125,7 +138,7 @@ def command(
     overwrite: records.Overwrite = False,
     quiet: records.Quiet = False,
 ) -> None:
-    """Find the images of a file of vectors that are most like others, or nearly the same.
+    """Find the images most like others, or nearly the same.  The images are those of a file that vgg embed wrote.
 
     \b
       vgg search photos.npy cat.jpg

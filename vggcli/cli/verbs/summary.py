@@ -26,7 +26,7 @@ def command(
     ] = None,
     format: options.Listing = options.ListingFormat.auto,
 ) -> None:
-    """Print the layer table of a network: shapes, parameters, multiply-adds.
+    """Print a network's layers: shapes, parameters, multiply-adds.
 
     \b
       vgg summary vgg16
