@@ -114,7 +114,7 @@ def test_predictions_and_truth_that_do_not_fit(
     assert (nothing.code, "none of its 2 paths is one of an image in t.csv" in nothing.err) == (2, True)
     vgg("predict", digit("two"), *DEMO, "--min-prob", "1", "-o", "m.csv")
     (tmp_path / "t.csv").write_text(f"path,label\n{digit('two')},two\n")
-    assert "Predict again without --min-prob" in vgg("evaluate", "t.csv", "--predictions", "m.csv", *DEMO).err
+    assert "Predict again with --min-prob 0" in vgg("evaluate", "t.csv", "--predictions", "m.csv", *DEMO).err
 
 
 @pytest.mark.parametrize(
