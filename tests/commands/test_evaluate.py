@@ -105,7 +105,10 @@ def test_predictions_and_truth_that_do_not_fit(
     (names := tmp_path / "names.txt").write_text("\n".join(LABELS[::-1]))
     found = vgg("evaluate", folder, "--predictions", results, "--labels", names)
     assert (found.code, "made with other classes, by demo" in found.err) == (2, True)
-    (tmp_path / "r.jsonl.vgg.json").unlink()  # then the rows themselves tell
+    sidecar = tmp_path / "r.jsonl.vgg.json"
+    replaced = vgg("evaluate", folder, "--predictions", results, "--confusion", sidecar, "--overwrite")
+    assert (replaced.code, "this run reads" in replaced.err) == (2, True)
+    sidecar.unlink()  # then the rows themselves tell
     found = vgg("evaluate", folder, "--predictions", results, "--labels", names)
     assert (found.code, "of another network: its class 1 is 'one', and here that is 'eight'" in found.err) == (2, True)
     monkeypatch.chdir(tmp_path)
@@ -114,7 +117,7 @@ def test_predictions_and_truth_that_do_not_fit(
     assert (nothing.code, "none of its 2 paths is one of an image in t.csv" in nothing.err) == (2, True)
     vgg("predict", digit("two"), *DEMO, "--min-prob", "1", "-o", "m.csv")
     (tmp_path / "t.csv").write_text(f"path,label\n{digit('two')},two\n")
-    assert "Predict again without --min-prob" in vgg("evaluate", "t.csv", "--predictions", "m.csv", *DEMO).err
+    assert "Predict again with --min-prob 0" in vgg("evaluate", "t.csv", "--predictions", "m.csv", *DEMO).err
 
 
 @pytest.mark.parametrize(

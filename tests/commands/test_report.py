@@ -76,6 +76,7 @@ def test_a_run_that_stops_early_writes_no_page(images: Path, tmp_path: Path, vgg
         (["--report", "images"], "cannot write a report images: it needs a file that can be replaced."),
         (["--report", "-"], "cannot write a report -: it needs a file that can be replaced."),
         (["--report", "rows.csv", "-o", "rows.csv"], "cannot write a report rows.csv: the rows go there."),
+        (["--report", "r.csv.vgg.json", "-o", "r.csv"], "cannot write a report r.csv.vgg.json: the rows go there."),
         (["--report", "there.html"], "will not overwrite there.html: the file exists. Add --overwrite, or name"),
         (
             ["--report", "no/page.html"],

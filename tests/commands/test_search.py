@@ -15,6 +15,8 @@ from conftest import Vgg
 from numpy.typing import NDArray
 from predict_examples import DIGITS, LABELS, digit
 
+from vggcli.output.vectors import paths_path
+
 DEMO = ("embed", "--weights", "demo", "--precision", "fp32", "-q")
 NAMES = sorted(LABELS)
 
@@ -253,7 +255,10 @@ def test_hostile_sidecars_are_refused(values: dict[str, Any], why: str, made: Pa
         (("--duplicates", "--min-similarity", "0"), "for duplicates it must be above 0"),
         (("--queries", "none.npy"), "cannot search none.npy: no such file or directory"),
         (("--row", "1", "-f", "parquet"), "cannot write parquet"),
+        (("--row", "1", "--min-similarity", "nan"), "cannot use --min-similarity nan: it must be from -1 to 1"),
         (("--row", "1", "-o", "features.npy.paths.jsonl", "--overwrite"), "this run reads"),
+        (("--row", "1", "-f", "tsv", "-o", "features.npy.vgg.json", "--overwrite"), "this run reads"),
+        (("--queries", "pool5.npy", "-o", "pool5.npy.paths.jsonl", "--overwrite"), "this run reads"),
     ],
 )
 def test_what_cannot_be_searched_for_is_refused(
@@ -273,3 +278,29 @@ def test_an_unfinished_or_foreign_file_is_refused(made: Path, tmp_path: Path, vg
     assert "Finish it with --resume." in vgg("search", features, "--row", "0").err
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     assert "it is neither .npy nor .safetensors" in vgg("search", tmp_path / "x.parquet", "--row", "0").err
+
+
+def test_a_refused_search_leaves_what_was_found_before(made: Path, tmp_path: Path, vgg: Vgg) -> None:
+    before = tmp_path / "found.csv"
+    before.write_text("mine")
+
+    output = vgg("search", made / "features.npy", "--queries", made / "pool5.npy", "-o", before, "--overwrite")
+
+    assert (output.code, before.read_text()) == (2, "mine")
+
+
+@pytest.mark.parametrize("path", ["\ud800.png", "a\0.png"])
+def test_a_path_that_can_be_no_files_is_found_as_it_stands(path: str, made: Path, tmp_path: Path, vgg: Vgg) -> None:
+    features = changed(made, tmp_path)
+    paths_path(features).write_text((json.dumps({"path": path, "status": "ok"}) + "\n") * len(NAMES))
+
+    output = vgg("search", features, digit("two"), "-k", "1", "-f", "jsonl")
+
+    assert (output.code, json.loads(output.out)["path"]) == (0, path)
+
+
+def test_a_file_of_newlines_is_not_read_to_its_end(made: Path, tmp_path: Path, vgg: Vgg) -> None:
+    features = changed(made, tmp_path)
+    paths_path(features).write_bytes(b"\n" * 100_000)
+
+    assert "it has 10 rows, and features.npy.paths.jsonl 11 lines or more" in vgg("search", features, "--row", "0").err

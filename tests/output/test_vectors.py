@@ -201,6 +201,14 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
     assert array_of(path).shape == (1, 3)
 
 
+def test_paths_of_somebody_else_leave_no_array_behind(tmp_path: Path) -> None:
+    (tmp_path / "out.npy.paths.jsonl").write_text("theirs")
+
+    with pytest.raises(UsageError, match="the file exists"):
+        opened(tmp_path / "out.npy")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out.npy.paths.jsonl": "theirs"}
+
+
 def test_overwriting_starts_anew(tmp_path: Path) -> None:
     path = tmp_path / "out.npy"
     write(opened(path))

@@ -97,7 +97,7 @@ def test_an_interrupted_run_keeps_what_it_had(demo: Classifier, tmp_path: Path) 
     assert (len(again.rows), again.new < 120) == (120, True)
 
 
-@pytest.mark.parametrize("damage", ["a torn line", "a torn row", "a foreign line", "rows that are gone"])
+@pytest.mark.parametrize("damage", ["a torn line", "a torn row", "a foreign line", "a deep line", "rows that are gone"])
 def test_what_a_kill_leaves_is_mended(damage: str, demo: Classifier, data: Path) -> None:
     first = computed(demo, data)
     expected = np.array(first.matrix)
@@ -108,6 +108,8 @@ def test_what_a_kill_leaves_is_mended(damage: str, demo: Classifier, data: Path)
         rows.write_bytes(rows.read_bytes() + b"\0" * 100)
     elif damage == "a foreign line":
         lines.write_bytes(lines.read_bytes() + b'{"path": 3}\n')
+    elif damage == "a deep line":
+        lines.write_bytes(lines.read_bytes() + b"[" * 100_000 + b"\n")
     else:
         rows.write_bytes(rows.read_bytes()[: 3 * rows.stat().st_size // 6])
 

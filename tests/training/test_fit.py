@@ -89,7 +89,8 @@ def test_going_on_ends_with_the_same_bits(epochs: int, tmp_path: Path) -> None:
         fit(save=save).run(Progress())
     torch.rand(epochs)  # another process has drawn other numbers
 
-    assert_same(fit().run(Progress()), fit().run(Progress(), checkpoint.load()))
+    going_on = fit()
+    assert_same(fit().run(Progress()), going_on.run(Progress(), checkpoint.load(going_on.restore)))
 
 
 def test_torchs_generator_is_left_as_it_was() -> None:
@@ -172,11 +173,45 @@ def test_a_checkpoint_of_another_training_is_refused_by_name(run: dict[str, Any]
     CheckpointFile(tmp_path / "x", RUN).save(State(weights={"w": torch.zeros(1)}))
 
     with pytest.raises(MismatchError, match=why):
-        CheckpointFile(tmp_path / "x", RUN | run).load()
+        CheckpointFile(tmp_path / "x", RUN | run).load(fit().restore)
 
 
 def test_what_is_no_checkpoint(tmp_path: Path) -> None:
-    assert CheckpointFile(tmp_path / "none", RUN).load() is None
+    assert CheckpointFile(tmp_path / "none", RUN).load(fit().restore) is None
     (tmp_path / "x").write_bytes(b"no checkpoint")
     with pytest.raises(CheckpointError, match="it is no checkpoint of this program"):
-        CheckpointFile(tmp_path / "x", RUN).load()
+        CheckpointFile(tmp_path / "x", RUN).load(fit().restore)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a training that is not over."""
+    checkpoint = CheckpointFile(tmp_path_factory.mktemp("kept") / "x", RUN)
+    fit(save=checkpoint.save).run(Progress())
+    return checkpoint.path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found.update(run="x"),
+        lambda found: found["run"].update(classes=[torch.zeros(2)]),
+        lambda found: found["state"].update(weights=5),
+        lambda found: found["state"]["weights"].clear(),
+        lambda found: found["state"].update(best_weights={"w": torch.zeros(1)}),
+        lambda found: found["state"].update(epochs=[]),
+        lambda found: found["state"]["best"].update(loss="low"),
+        lambda found: found["state"].update(predicted=["x"]),
+        lambda found: found["state"].update(optimizer={}),
+        lambda found: found["state"]["optimizer"]["adamw"]["param_groups"][0].update(betas=5),
+        lambda found: found["state"]["optimizer"]["adamw"]["state"][0].update(exp_avg=torch.zeros(7)),
+        lambda found: found["state"]["optimizer"]["schedule"].update(optimizer=5),
+    ],
+)
+def test_a_checkpoint_of_a_stranger_is_refused(change: Any, kept: Path, tmp_path: Path) -> None:
+    found = torch.load(kept, weights_only=True)
+    change(found)
+    torch.save(found, tmp_path / "x")
+
+    with pytest.raises(CheckpointError, match="it is no checkpoint of this program"):
+        CheckpointFile(tmp_path / "x", RUN).load(fit().restore)

@@ -49,13 +49,15 @@ class EmbeddingFile:
         self.path = path
         try:
             self.vectors = _opened(path)
-            self._lines = _line_ends(paths_path(path))
+            self._lines = _line_ends(paths_path(path), len(self.vectors))
         except OSError as error:
             where = error.filename or str(path)
             step = "vgg embed writes both" if str(where) == str(paths_path(path)) else "Check the path"
             raise UsageError(WHAT, str(where), (error.strerror or str(error)).lower(), step) from error
-        if len(self._lines) - 1 != len(self.vectors):
-            why = f"it has {len(self.vectors)} rows, and {paths_path(path).name} {len(self._lines) - 1} lines"
+        lines = len(self._lines) - 1
+        if lines != len(self.vectors):
+            more = " or more" * (lines > len(self.vectors))
+            why = f"it has {len(self.vectors)} rows, and {paths_path(path).name} {lines} lines{more}"
             raise _unusable(path, why, "Finish it with vgg embed --resume")
 
     def __len__(self) -> int:
@@ -178,11 +180,13 @@ def _safetensors(path: Path) -> NDArray[np.generic]:
         raise _unusable(path, error.why, error.next_step) from error
 
 
-def _line_ends(path: Path) -> NDArray[np.int64]:
-    """Where each line of a file ends, after a first 0; what follows the last newline is no line."""
-    ends, place = [np.zeros(1, np.int64)], 0
+def _line_ends(path: Path, expected: int) -> NDArray[np.int64]:
+    """Where each line of a file ends, after a first 0, and of one more than expected, so that a file of newlines takes
+    no more memory; what follows the last newline is no line."""
+    ends, place, left = [np.zeros(1, np.int64)], 0, expected + 1
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            ends.append(np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + (place + 1))
-            place += len(block)
+        while left > 0 and (block := file.read(_BLOCK_BYTES)):
+            found = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))[:left] + (place + 1)
+            ends.append(found)
+            place, left = place + len(block), left - len(found)
     return np.concatenate(ends)

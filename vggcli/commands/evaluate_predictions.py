@@ -158,7 +158,7 @@ class _Run:
                 raise UsageError(_WHAT, self._path, why, _WHOSE)
         if not record.predictions:
             why = f"the best class of {record.path} is not among them, as it was below --min-prob"
-            raise UsageError(_WHAT, self._path, why, "Predict again without --min-prob")
+            raise UsageError(_WHAT, self._path, why, "Predict again with --min-prob 0")
         best = record.predictions[0]
         if best.probability != best.probability:
             self.counter.fail("model", expected.group)

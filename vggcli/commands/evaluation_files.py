@@ -18,6 +18,7 @@ from vggcli.images.access import Access
 from vggcli.images.recipe import IMAGENET
 from vggcli.library.settings import Settings
 from vggcli.network.class_index import ClassIndex
+from vggcli.output.sidecar import sidecar_path
 from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import in_plain_words, is_regular
 from vggcli.text import escape, guard_formula
@@ -48,7 +49,8 @@ def check(request: EvaluateRequest) -> None:
     outputs = [path for _, path in _named(request)]
     if len(set(outputs)) < len(outputs):
         raise UsageError("cannot write", str(outputs[0]), "several files were given that name", "Name each differently")
-    read = (settings.weights, settings.labels, settings.calibration, request.predictions, request.source)
+    beside = None if request.predictions is None else sidecar_path(Path(request.predictions))
+    read = (settings.weights, settings.labels, settings.calibration, request.predictions, beside, request.source)
     for option, path in _named(request):
         if not is_regular(path):
             raise OutputError("cannot write", str(path), f"--{option} needs a regular file", "Name another")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,6 +112,10 @@ def _checked(request: Request) -> Task:
         raise UsageError("will not overwrite", str(kept), why, "Add --resume to go on, or --overwrite to begin anew")
     if os.path.lexists(output) and not (request.overwrite or request.resume):
         raise UsageError("will not overwrite", str(output), "the file exists", "Add --overwrite to replace it")
+    scale = {} if request.start is None else {"width": request.start.width}
+    for name, value in (request.numbers | scale).items():  # NaN is in no range, which a range of options lets pass
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"cannot use {name.replace('_', ' ')}", f"{value:g}", "it must be a finite number")
     check_file(output, replace=True)
     check_output_is_no_source(output, (), (settings.weights, request.source))
     choice.check(settings.engine, settings.device, settings.precision)

@@ -12,7 +12,9 @@ from vggcli.errors import UsageError
 from vggcli.images.decode import ImageLoader
 from vggcli.images.thumbnail import STEPS, Thumbnail, Thumbnails
 from vggcli.output.formats import Format
+from vggcli.output.parquet import journal_path
 from vggcli.output.preview import PreviewCodec, Previews, PreviewSink
+from vggcli.output.sidecar import sidecar_path
 from vggcli.output.stream import is_stdout, open_stdout
 
 if TYPE_CHECKING:
@@ -43,8 +45,10 @@ class Pictures:
         self._request, self._format, self._console = request, format, console
         self._path = request.report
         if self._path is not None:
-            if request.output is not None and _same(request.output, self._path):
-                raise UsageError("cannot write a report", str(self._path), "the rows go there", "Name another file")
+            if request.output is not None and request.output.name:  # the root has none
+                of_rows = (request.output, sidecar_path(request.output), journal_path(request.output))
+                if any(_same(path, self._path) for path in of_rows):
+                    raise UsageError("cannot write a report", str(self._path), "the rows go there", "Name another file")
             self.check()
         self._to_file = request.output is not None and not is_stdout(request.output)
         why_not = self._why_no_previews()

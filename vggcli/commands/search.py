@@ -19,6 +19,7 @@ from vggcli.errors import UsageError
 from vggcli.images.item import file_of
 from vggcli.output.formats import choose_format
 from vggcli.output.matches import Match, MatchCodec, Member, MemberCodec
+from vggcli.output.sidecar import sidecar_path
 from vggcli.output.sinks import Sink, open_sink
 from vggcli.output.sources import check_output_is_no_source
 from vggcli.output.stream import check_file
@@ -47,8 +48,10 @@ def search(request: SearchRequest, console: Console) -> int:
     format = choose_format(request.format, request.output, console.shows_results, codec.formats)
     if request.output is not None:
         check_file(request.output, replace=request.overwrite)
-        named = (request.features, paths_path(request.features), request.queries, request.files_from)
-        check_output_is_no_source(request.output, request.inputs, (*named, request.settings.weights))
+        arrays = [path for path in (request.features, request.queries) if path is not None]
+        beside = [of(path) for path in arrays for of in (paths_path, sidecar_path)]
+        named = (*arrays, *beside, request.files_from, request.settings.weights)
+        check_output_is_no_source(request.output, request.inputs, named)
     if request.quiet:
         logging.getLogger("vggcli").setLevel(logging.WARNING)
     features = EmbeddingFile(request.features)
@@ -58,8 +61,9 @@ def search(request: SearchRequest, console: Console) -> int:
         if row >= len(features):
             raise UsageError("cannot use --row", str(row), f"{request.features} has {len(features)} rows, from 0 on")
     queries = Queries(request, features, console)
+    found = queries.found()  # what cannot be searched for is known before there is a file for what is found
     with _sink(request, format, codec) as sink:
-        count, failed = _answer(request, features, queries.found(), sink)
+        count, failed = _answer(request, features, found, sink)
     if queries.exit_code is not None:
         return queries.exit_code
     if not count:
@@ -75,6 +79,8 @@ def _check(request: SearchRequest) -> None:
             "cannot search", str(request.features), why, "Name images, --queries FILE, --row N or --duplicates"
         )
     least = request.min_similarity
+    if least is not None and not -1 <= least <= 1:  # NaN is in no range, which a range of options lets pass
+        raise UsageError("cannot use --min-similarity", f"{least:g}", "it must be from -1 to 1")
     if least is not None and request.duplicates and least <= 0:
         raise UsageError("cannot use --min-similarity", f"{least:g}", "for duplicates it must be above 0")
 
@@ -151,7 +157,10 @@ def _is_same(path: str, other: str, cosine: float) -> bool:
     if path == other or cosine < _LEAST_OF_SELF:
         return path == other
     ours, others = file_of(path), file_of(other)
-    return ours is not None and others is not None and os.path.realpath(ours) == os.path.realpath(others)
+    try:
+        return ours is not None and others is not None and os.path.realpath(ours) == os.path.realpath(others)
+    except ValueError:  # a stranger's path, which can be no file's: a zero byte, half a surrogate pair
+        return False
 
 
 def _group(request: SearchRequest, features: EmbeddingFile, console: Console, format: str, codec: Any) -> int:

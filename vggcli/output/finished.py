@@ -89,7 +89,7 @@ def _from_parquet(path: Path) -> Iterator[Record]:
             yield _of_object(parse_json(line, LONGEST_LINE))
     except UsageError as error:
         raise UsageError("cannot read predictions", str(path), error.why, _STEP) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UsageError("cannot read predictions", str(path), "its rows are not those of this tool", _STEP) from error
 
 
@@ -101,7 +101,7 @@ def _each(lines: Iterable[tuple[int, str]], read: Callable[[str], Record], path:
     for number, line in lines:
         try:
             yield read(line)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise _foreign(path, number) from error
 
 
@@ -121,8 +121,7 @@ def _from_rows(file: BinaryIO, format: str, path: Path) -> Iterator[Record]:
             elif not rows or row[0] != rows[0][0] or int(row[1]) != len(rows) + 1:
                 raise ValueError("a row out of its place")
             rows.append(row)
-            if len(rows) == 1:
-                _of_rows(rows)  # so that a line that is none of ours is named by its own number
+            _of_rows(rows[-1:])  # so that a line that is none of ours is named by its own number
         except (ValueError, csv.Error) as error:
             raise _foreign(path, number) from error
     if rows:

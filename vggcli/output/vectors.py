@@ -24,7 +24,7 @@ from vggcli.output.array_file import HEADERS, TENSOR, ArrayFile, is_header
 from vggcli.output.codec import RowCodec, RowPlace, path_of
 from vggcli.output.lines import LineSink
 from vggcli.output.resume import Lines, ResumableOutput, check_contradiction, open_resumable
-from vggcli.output.stream import Stream, in_plain_words, is_regular, is_stdout, open_file
+from vggcli.output.stream import Stream, check_file, in_plain_words, is_regular, is_stdout, open_file
 from vggcli.records import Embedding
 
 if TYPE_CHECKING:
@@ -200,6 +200,8 @@ def open_vectors(
     is_parquet = format == "parquet"
     array = _spool_path(target) if is_parquet else target
     lines = paths_path(array)
+    for path in (array, lines):  # so that neither is begun where the other is in the way
+        check_file(path, replace=resume or overwrite)
     if is_parquet:
         from vggcli.output import vector_tables
 

@@ -43,8 +43,11 @@ class CheckpointFile:
         with in_plain_words(self.path):
             write({"form": _FORM, "run": self._run, "state": state.to_plain()}, self.path, files.replace_file)
 
-    def load(self) -> State | None:
+    def load(self, restore: Callable[[State], None]) -> State | None:
         """The state to go on from; None without a checkpoint.
+
+        Args:
+            restore: takes the state over, and raises whatever it likes if it is of something else.
 
         Raises:
             MismatchError: it is of other classes, images or options, which are named.
@@ -55,13 +58,15 @@ class CheckpointFile:
         try:
             with open_checkpoint(self.path) as checkpoint:
                 found = _in_torch(checkpoint.root)
-            if found["form"] != _FORM:
+            if not isinstance(found, dict) or found["form"] != _FORM:
                 raise ValueError("of another version")
             self._check(found["run"])
-            return State.of_plain(found["state"])
+            state = State.of_plain(found["state"])
+            restore(state)
+            return state
         except MismatchError:
             raise
-        except (CheckpointError, KeyError, TypeError, ValueError) as error:
+        except (CheckpointError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             step = "Begin anew with --overwrite"
             raise CheckpointError(WHAT, str(self.path), "it is no checkpoint of this program", step) from error
 

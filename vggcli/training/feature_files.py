@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from vggcli.json_reader import parse_json
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -97,7 +99,7 @@ def _write(file: BinaryIO, data: bytes, position: int) -> None:
 def _entry(line: bytes) -> tuple[str, int, int, str, int] | None:
     """The values of a line; None for one that is not whole."""
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         values = tuple(entry[name] for name in ("path", "size", "mtime_ns", "sha256", "row"))
     except (ValueError, KeyError, TypeError):
         return None

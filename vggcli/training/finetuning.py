@@ -167,7 +167,7 @@ def _train_deeper(
     worker = Worker(s.threads)
     try:
         fit = Fit(module, data, task.plan, Numbers(device, done.precision), observer.say, frozen, checkpoint.save)
-        state = checkpoint.load() if task.resume else None
+        state = checkpoint.load(fit.restore) if task.resume else None
         if state is not None:
             observer.say(f"going on behind epoch {len(state.epochs)}")
         with observer.watching(fit.flag, fit.images) as progress:

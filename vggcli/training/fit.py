@@ -143,7 +143,7 @@ class Fit:
         """
         import torch
 
-        state = self._restored(state) if state is not None else State()
+        state = state or State()
         diverged = False
         devices = [self._numbers.device] if self._numbers.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -248,13 +248,37 @@ class Fit:
         state = self._module.state_dict(keep_vars=True)
         return ((key, tensor) for key, tensor in state.items() if id(tensor) not in frozen)
 
-    def _restored(self, state: State) -> State:
+    def restore(self, state: State) -> None:
+        """Take over a checkpoint's state, with which `run` then goes on.
+
+        Raises:
+            ValueError, or what torch raises: it is not that of such a training.
+        """
+        shapes = {key: tensor.shape for key, tensor in self._trained()}
+        for weights in (state.weights, state.weights if state.best_weights is None else state.best_weights):
+            if {key: tensor.shape for key, tensor in weights.items()} != shapes:
+                raise ValueError("weights of another network")
         self._module.load_state_dict(state.weights, strict=False)
+        if not all(type(found) is int and 0 <= found < self._data.num_classes for found in state.predicted):
+            raise ValueError("no classes of this training")
+        groups, schedule = state.optimizer["adamw"]["param_groups"], state.optimizer["schedule"]
+        settings = [group | {"lr": float(group["lr"])} for group in groups]
+        ours = [group | {"lr": theirs["lr"]} for group, theirs in zip(self._groups(), settings, strict=True)]
+        if settings != ours or set(schedule) != set(self._schedule_state()) or type(schedule["last_epoch"]) is not int:
+            raise ValueError("settings of another training")
         self._optimizer.load_state_dict(state.optimizer["adamw"])
-        self._schedule.load_state_dict(state.optimizer["schedule"] | {"lr_lambdas": [None]})
+        for parameter, moments in self._optimizer.state.items():
+            if moments["step"].numel() != 1 or any(
+                moments[name].shape != parameter.shape for name in ("exp_avg", "exp_avg_sq")
+            ):
+                raise ValueError("moments of another network")
+        self._schedule.load_state_dict(schedule | {"lr_lambdas": [None]})
         if state.scaler:
             self._scaler.load_state_dict(state.scaler)
-        return state
+
+    def _groups(self) -> list[dict[str, Any]]:
+        groups: list[dict[str, Any]] = self._optimizer.state_dict()["param_groups"]
+        return groups
 
     def _in_plain_words(self, error: Exception) -> Exception:
         if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error)):

@@ -65,6 +65,16 @@ class State:
 
     @classmethod
     def of_plain(cls, values: dict[str, Any]) -> State:
-        """What `to_plain` gave."""
+        """What `to_plain` gave.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is something else.
+        """
         epochs = [Epoch(**entry) for entry in values["epochs"]]
-        return cls(**(values | {"epochs": epochs, "best": Epoch(**values["best"]) if values["best"] else None}))
+        best = Epoch(**values["best"])
+        numbers = [number for epoch in epochs for number in (epoch.loss, epoch.val_loss, epoch.val_accuracy)]
+        if not all(isinstance(number, float | None) for number in numbers) or best not in epochs:
+            raise ValueError("no numbers of epochs")
+        if [epoch.number for epoch in epochs] != list(range(1, len(epochs) + 1)):
+            raise ValueError("epochs are missing")
+        return cls(**(values | {"epochs": epochs, "best": best}))
