@@ -36,6 +36,11 @@ class Output:
         return f"exit code {self.code}\n{self.out}\n{self.err}"
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores, since many tests wait: for signals, for time limits, for processes to start."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-goldens", action="store_true", help="Write what comes out into tests/goldens.")
 

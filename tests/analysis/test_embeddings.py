@@ -100,7 +100,7 @@ def test_hostile_arrays_are_refused(content: bytes, why: str, tmp_path: Path) ->
     [
         (None, "no such file or directory"),
         ("", "it has 2 rows, and x.npy.paths.jsonl 0 lines"),
-        (LINES + LINES, "it has 2 rows, and x.npy.paths.jsonl 4 lines"),
+        (LINES + LINES, "it has 2 rows, and x.npy.paths.jsonl 3 lines or more"),
         (LINES[:-1], "x.npy.paths.jsonl 1 lines"),
     ],
 )
