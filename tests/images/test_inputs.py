@@ -135,6 +135,27 @@ def test_a_frame_that_the_caller_has_chosen_is_the_one_that_counts() -> None:
     assert tuple(pixels(picture)[100, 100]) == (0, 0, 255)
 
 
+def test_threads_look_at_one_picture_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's picture says that its EXIF is read before it is."""
+    item = as_input(Image.open(io.BytesIO(oriented(noise(30, 20), "PNG"))))
+    meeting, met, read = threading.Barrier(2), [], Image.Image.getexif
+
+    def getexif(picture: Image.Image) -> Image.Exif:
+        try:
+            meeting.wait(0.05)
+            met.append(picture)
+        except threading.BrokenBarrierError:  # nobody else came
+            meeting.reset()
+        return read(picture)
+
+    monkeypatch.setattr(Image.Image, "getexif", getexif)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: ImageLoader(Decoding()).load(item).pixels, range(2))
+
+    assert met == []
+    assert (one == other).all()
+
+
 def test_one_unread_picture_may_be_loaded_by_many_threads() -> None:
     data = oriented(noise(300, 200), "PNG")
     loader, expected = ImageLoader(Decoding()), pixels(data)

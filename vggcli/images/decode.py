@@ -179,8 +179,11 @@ class ImageLoader:
 
     def _from_picture(self, picture: Image.Image, attempt: Attempt) -> Decoded:
         self._check(picture.size)
-        with self._budget.reserve(self._bytes(picture), attempt):
-            # A picture that Pillow has opened reads its file when it is first looked at.
+        # A picture that Pillow has opened reads its file when it is first looked at, and its EXIF when that is asked
+        # for; until it is read, a second thread is told that there is none.
+        with _TURNS.at(picture):
+            needed = self._bytes(picture)
+        with self._budget.reserve(needed, attempt):
             with _TURNS.at(picture):
                 attempt.check()
                 picture.load()
