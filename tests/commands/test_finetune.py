@@ -414,12 +414,15 @@ def test_the_first_run_of_the_page_without_a_network(vgg: Vgg, tmp_path: Path, m
         ["python", "shapes.py"],
         ["vgg", "finetune"],
         ["vgg", "predict"],
+        ["vgg", "evaluate"],
     ]
 
-    trained, predicted = (vgg(*command[2:]) for command in commands[1:])
+    trained, predicted, evaluated = (vgg(*command[2:]) for command in commands[1:])
 
     assert float(trained.out.splitlines()[-1].split("\t")[4]) > 0.9
     assert [line.split("\t")[3] for line in predicted.out.splitlines()] == ["circle", "square", "triangle"]
+    figures = dict(line.split("\t")[:2] for line in evaluated.out.splitlines())
+    assert float(figures["top1"]) > 0.85
 
 
 @pytest.mark.training
